@@ -1,0 +1,1 @@
+"""Earshot: a self-hosted Discord bot that listens."""

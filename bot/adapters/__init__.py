@@ -1,0 +1,1 @@
+"""Ports, implemented: each file translates one vendor, its errors included."""

@@ -1,0 +1,1 @@
+"""The only places that name concrete adapters, one for each kind of process."""

@@ -1,0 +1,1 @@
+"""What the bot does, free of vendors: no Discord, no OpenAI, no Whisper, no clock of its own."""

@@ -1,0 +1,265 @@
+"""The values that travel through the pipeline.
+
+What outlives a process (`Transcript`) is a versioned, frozen pydantic model; what does not is a frozen dataclass.
+Times are seconds from the beginning of the audio.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+SAMPLE_RATE = 16_000
+"""Hertz; what Whisper is trained on."""
+
+BYTES_PER_SAMPLE = 4
+"""Decoded audio is float32."""
+
+
+class Task(StrEnum):
+    """What Whisper is asked for; ``translate`` always answers in English."""
+
+    TRANSCRIBE = "transcribe"
+    TRANSLATE = "translate"
+
+
+# --- audio ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AudioLink:
+    """A file that somebody posted.
+
+    ``declared_s`` is the duration that Discord names (voice messages only), ``size`` the bytes that it declares.
+    """
+
+    url: str
+    filename: str
+    size: int | None = None
+    declared_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AudioFile:
+    """A file on this machine, named by its operator."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptTranscript:
+    """A transcript made earlier, to be used again; ``id`` is the request that made it."""
+
+    id: str
+
+
+Source = AudioLink | AudioFile | KeptTranscript
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchedAudio:
+    """Encoded audio in the spool. ``sha256`` is the hexadecimal digest of its bytes."""
+
+    path: Path
+    sha256: str
+    size: int
+    filename: str
+    declared_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecodedAudio:
+    """Raw float32 mono samples at `SAMPLE_RATE`, native byte order, in a file.
+
+    ``declared_s`` is the longer of what Discord and the container promised, None where neither said.
+    """
+
+    path: Path
+    samples: int
+    declared_s: float | None = None
+
+    @property
+    def duration_s(self) -> float:
+        """Length in seconds."""
+        return self.samples / SAMPLE_RATE
+
+
+# --- transcripts ------------------------------------------------------------------------------------------------
+
+
+class NoteKey(StrEnum):
+    """Things that a member should know about a result; the sentences are in ``bot.presentation.messages``."""
+
+    TRUNCATED = "truncated"
+    """The file ends early. Values: ``decoded_s``, ``declared_s``."""
+    NO_SPEECH = "no_speech"
+    LANGUAGE_UNSURE = "language_unsure"
+    """Values: ``language``, ``probability``."""
+    SPEAKERS_NOT_SEPARATED = "speakers_not_separated"
+    TEMPLATE_USED = "template_used"
+    """No language model answered; the result is an extract."""
+    RESULT_MISSING = "result_missing"
+    """The transcript is there, the mode's result is not."""
+    RESULT_CUT = "result_cut"
+    """The model stopped at its output limit."""
+    INPUT_CUT = "input_cut"
+    """The transcript was too long for the model. Values: ``until_s``, the end of what it saw."""
+
+
+class _Durable(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Note(_Durable):
+    """A note, as a key and what its sentence mentions."""
+
+    key: NoteKey
+    values: dict[str, str | float] = Field(default_factory=dict)
+
+
+class Segment(_Durable):
+    """A stretch of speech. ``speaker`` is None where speakers are not told apart."""
+
+    start: float = Field(ge=0)
+    end: float = Field(ge=0)
+    speaker: str | None = None
+    text: str
+
+
+class Transcript(_Durable):
+    """What was said.
+
+    ``language`` is an ISO 639-1 code as Whisper names it; ``language_probability`` is 1.0 where it was asked for.
+    """
+
+    schema_version: Literal[1] = 1
+    language: str
+    language_probability: float = Field(ge=0, le=1)
+    duration_s: float = Field(ge=0)
+    segments: tuple[Segment, ...]
+    model: str
+    task: Task = Task.TRANSCRIBE
+    notes: tuple[Note, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """All segments in one line of text."""
+        return " ".join(segment.text for segment in self.segments)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TranscriptionOptions:
+    """``language`` None means: find out. ``hot_words`` are names and terms that the model should expect."""
+
+    language: str | None = None
+    task: Task = Task.TRANSCRIBE
+    hot_words: tuple[str, ...] = ()
+
+
+# --- requests and replies ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What somebody asked for. ``mode`` is an id, ``"auto"``, or None for the transcript alone."""
+
+    id: str
+    source: Source
+    mode: str | None
+    options: TranscriptionOptions = TranscriptionOptions()
+    variables: Mapping[str, str] = field(default_factory=dict[str, str])
+    private: bool = False
+
+
+class Stage(StrEnum):
+    """The stages of the pipeline, in their order."""
+
+    FETCH = "fetch"
+    DECODE = "decode"
+    TRANSCRIBE = "transcribe"
+    ROUTE = "route"
+    COMPLETE = "complete"
+
+
+class StageStatus(StrEnum):
+    """How a stage ended. ``partial``: it gave something, but not what was asked for."""
+
+    OK = "ok"
+    PARTIAL = "partial"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageReport:
+    """How a stage went. ``detail`` is a few words for an operator."""
+
+    status: StageStatus
+    seconds: float
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Routing:
+    """Which mode was chosen and why; ``scores`` are between 0 and 1, by mode."""
+
+    chosen: str
+    scores: Mapping[str, float]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModeResult:
+    """What a mode made of the transcript. ``data`` is set where the mode's output has a structure."""
+
+    format: Literal["markdown", "json"]
+    text: str
+    data: object | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cached:
+    """What came from a cache rather than from work."""
+
+    transcript: bool = False
+    completion: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What came of a request. ``model`` is the link of the chain that answered, None where none was asked."""
+
+    request: Request
+    transcript: Transcript
+    routing: Routing | None
+    result: ModeResult | None
+    model: str | None
+    stages: Mapping[Stage, StageReport]
+    notes: tuple[Note, ...] = ()
+    cached: Cached = Cached()
+
+    @property
+    def seconds(self) -> float:
+        """Time that the stages took together."""
+        return sum(report.seconds for report in self.stages.values())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a request is.
+
+    ``fraction`` is of the stage, None where it cannot be told; ``transcript_text`` and ``result_text`` hold all that
+    there is so far.
+    """
+
+    stage: Stage
+    fraction: float | None = None
+    transcript_text: str = ""
+    result_text: str = ""

@@ -1,0 +1,75 @@
+"""A mode: what to make of what was said. Modes are JSON files; this is their shape.
+
+``schemas/mode.schema.json`` is made from `Mode` (``make schema``).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+ModeId = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
+
+
+class _Block(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DiscordBlock(_Block):
+    """How the mode appears in Discord."""
+
+    command: ModeId = Field(description="Name of the slash command, at most 32 characters.")
+
+
+class PromptBlock(_Block):
+    """What the language model is told. The transcript is always fenced as data."""
+
+    system: str = Field(min_length=1, max_length=8_000, description="Who the model is and what it has to do.")
+    user: str = Field(
+        min_length=1,
+        max_length=8_000,
+        description=(
+            "The request itself. {{ transcript }}, {{ language }} and {{ duration }} are replaced, in one pass."
+        ),
+    )
+
+
+class ModelBlock(_Block):
+    """Parameters of the completion."""
+
+    temperature: float | None = Field(default=None, ge=0, le=2, description="Left out where a model does not take it.")
+    max_output_tokens: int = Field(default=1_200, ge=16, le=32_000, description="Limit of the answer's length.")
+    max_input_chars: int = Field(
+        default=200_000, ge=1_000, le=4_000_000, description="Longest transcript that is sent, in characters."
+    )
+    timeout_s: float = Field(default=60, gt=0, le=600, description="Time limit for one model, in seconds.")
+
+
+class TemplateBlock(_Block):
+    """What the last link of the chain makes without a model: the most telling sentences."""
+
+    heading: str = Field(default="Key points", min_length=1, max_length=100, description="Stands above the sentences.")
+    sentences: int = Field(default=5, ge=1, le=20, description="How many sentences are taken, at most.")
+
+
+class OutputBlock(_Block):
+    """What comes out."""
+
+    format: Literal["markdown"] = Field(default="markdown", description="How the result is written.")
+    template: TemplateBlock = Field(default=TemplateBlock(), description="The result where no model answers.")
+
+
+class Mode(_Block):
+    """One mode file."""
+
+    schema_: str | None = Field(default=None, alias="$schema", description="For editors; not read.")
+    schema_version: Literal[1] = Field(description="Version of this format.")
+    id: ModeId = Field(description="Unique; letters, digits and hyphens.")
+    version: str = Field(pattern=r"^\d+\.\d+\.\d+$", description="Semantic version of this mode.")
+    title: str = Field(min_length=1, max_length=80, description="Shown above results and in menus.")
+    description: str = Field(min_length=1, max_length=100, description="Shown beside the command.")
+    discord: DiscordBlock
+    prompt: PromptBlock
+    model: ModelBlock = ModelBlock()
+    output: OutputBlock = OutputBlock()

@@ -1,0 +1,1 @@
+"""Discord objects in, requests out; replies in, messages out."""

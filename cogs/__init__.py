@@ -1,0 +1,1 @@
+"""Slash commands, menus and events: parse, delegate, reply."""
