@@ -10,17 +10,21 @@ EarshotError
 │   ├── NotAudio               not a media file, or a damaged one
 │   ├── NoAudioTrack           a video or picture without sound
 │   ├── AudioEncrypted         protected content
+│   ├── FileUnreadable         a local path that cannot be read
 │   ├── UnknownMode
 │   ├── UnknownLanguage
 │   └── NothingToListenTo      a message without audio
 ├── NotFound                 something that is no longer kept
+├── ModeInvalid              a mode file that cannot be used; the operator can cure it
 ├── FetchFailed              the download did not work
+├── SpoolFull                no room on the disk
 ├── DecodeFailed             the decoder itself failed, or ran out of its limits
 ├── TranscriptionFailed      the transcriber failed
 │   ├── TranscriberCrashed     its process died while it worked
 │   └── ModelUnavailable       the speech model cannot be had
 └── CompletionFailed         one link of the chain gave no answer
     ├── CompletionRateLimited
+    ├── CompletionRefused      this one request is refused: too long, filtered; another model may take it
     └── CompletionUnavailable  no key, unknown or retired model: no use in trying again
 
 An error carries a *key* and *values*; the sentence that a member reads is made of them in
@@ -110,6 +114,12 @@ class AudioEncrypted(BadInput):
     key = "error.encrypted"
 
 
+class FileUnreadable(BadInput):
+    """Values: ``path``, ``reason``. A local file that is not there, or no file, or may not be read."""
+
+    key = "error.file_unreadable"
+
+
 class UnknownMode(BadInput):
     """Values: ``mode``, ``known``."""
 
@@ -134,10 +144,23 @@ class NotFound(EarshotError):
     key = "error.not_found"
 
 
+class ModeInvalid(EarshotError):
+    """Values: ``mode``, ``problem``. A mode file that cannot be used."""
+
+    key = "error.mode_invalid"
+
+
 class FetchFailed(EarshotError):
     """The download did not work; another try may."""
 
     key = "error.fetch_failed"
+    kind = ErrorKind.TEMPORARY
+
+
+class SpoolFull(EarshotError):
+    """No room on the disk for the audio; there is room again once other work is done, or its operator made some."""
+
+    key = "error.spool_full"
     kind = ErrorKind.TEMPORARY
 
 
@@ -173,9 +196,15 @@ class CompletionFailed(EarshotError):
 
 
 class CompletionRateLimited(CompletionFailed):
-    """The provider asks to wait."""
+    """The provider asks to wait. Values: ``retry_after_s`` where it says how long."""
 
     kind = ErrorKind.RATE_LIMIT
+
+
+class CompletionRefused(CompletionFailed):
+    """The model will not answer this request, however often it is asked: too long for it, filtered, refused."""
+
+    kind = ErrorKind.PERMANENT
 
 
 class CompletionUnavailable(CompletionFailed):
