@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from bot.core.modes import Mode
+
 SAMPLE_RATE = 16_000
 """Hertz; what Whisper is trained on."""
 
@@ -114,7 +116,7 @@ class NoteKey(StrEnum):
 
 
 class _Durable(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Note(_Durable):
@@ -238,6 +240,7 @@ class Reply:
 
     request: Request
     transcript: Transcript
+    mode: Mode | None
     routing: Routing | None
     result: ModeResult | None
     model: str | None
@@ -255,11 +258,12 @@ class Reply:
 class Progress:
     """How far a request is.
 
-    ``fraction`` is of the stage, None where it cannot be told; ``transcript_text`` and ``result_text`` hold all that
-    there is so far.
+    ``fraction`` is of the stage, None where it cannot be told; ``waiting`` says that others come first;
+    ``transcript_text`` and ``result_text`` hold all that there is so far.
     """
 
     stage: Stage
     fraction: float | None = None
+    waiting: bool = False
     transcript_text: str = ""
     result_text: str = ""

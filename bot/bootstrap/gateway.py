@@ -1,0 +1,130 @@
+"""``python -m bot run``: the process that Discord talks to."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import signal
+import time
+from contextlib import AsyncExitStack, suppress
+from typing import TYPE_CHECKING
+
+import discord
+from loguru import logger
+
+from bot.api.health import serve_health
+from bot.bootstrap.services import now, open_core
+from bot.core.errors import EarshotError
+from bot.core.health import Health, State
+from bot.presentation.client import GATEWAY, EarshotBot, Limits, Services
+from bot.presentation.courier import Courier
+from bot.presentation.reception import Reception
+
+if TYPE_CHECKING:
+    from bot.bootstrap.services import Core
+    from bot.settings import Settings
+
+STOPPED, FAILED, BAD_SETTINGS = 0, 1, 2
+"""Exit codes."""
+
+MODEL = "model"
+SWEEP_INTERVAL_S = 3_600.0
+
+
+async def run(settings: Settings) -> int:
+    """Run until a signal or a fatal error; the exit code."""
+    if settings.discord_token is None:
+        logger.error("DISCORD_TOKEN is not set: get one at https://discord.com/developers/applications")
+        return BAD_SETTINGS
+    health = Health((GATEWAY, MODEL), now)
+    async with AsyncExitStack() as stack:
+        core = await stack.enter_async_context(open_core(settings))
+        try:
+            await stack.enter_async_context(serve_health(health, host=settings.http_host, port=settings.http_port))
+        except OSError as exc:
+            logger.error("HTTP_HOST:HTTP_PORT cannot be had: {}", exc.strerror)
+            return BAD_SETTINGS
+        bot = _build(settings, core, health)
+        async with asyncio.TaskGroup() as background:
+            tasks = [background.create_task(_watch_model(core, health)), background.create_task(_sweep(core))]
+            try:
+                return await _serve(bot, settings.discord_token.get_secret_value())
+            finally:
+                for task in tasks:
+                    task.cancel()
+
+
+def _build(settings: Settings, core: Core, health: Health) -> EarshotBot:
+    courier = Courier(lambda: tuple(core.modes.current().values()))
+    reception = Reception(core.pipeline, courier, clock=time.monotonic, new_id=lambda: secrets.token_hex(8))
+    services = Services(
+        reception=reception,
+        transcripts=core.transcripts,
+        modes=core.modes,
+        health=health,
+        limits=Limits(
+            max_audio_mb=settings.max_audio_mb,
+            max_audio_minutes=settings.max_audio_minutes,
+            transcript_days=settings.transcript_days,
+        ),
+    )
+    return EarshotBot(services, proxy=settings.discord_proxy)
+
+
+async def _serve(bot: EarshotBot, token: str) -> int:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    async with bot:
+        running = asyncio.create_task(bot.start(token), name="discord")
+        stopped = asyncio.create_task(stopping.wait(), name="signals")
+        await asyncio.wait({running, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if not running.done():
+            logger.info("stopping")
+            # While the connection is still there: members whose requests end here are told.
+            await bot.services.reception.aclose()
+            await bot.close()
+        return await _outcome(running)
+
+
+async def _outcome(running: asyncio.Task[None]) -> int:
+    try:
+        await running
+    except discord.LoginFailure:
+        logger.error("Discord refuses DISCORD_TOKEN: copy it anew from https://discord.com/developers/applications")
+        return BAD_SETTINGS
+    except discord.PrivilegedIntentsRequired as exc:
+        logger.error("Discord refuses the bot's intents: {}", exc)
+        return BAD_SETTINGS
+    except Exception:  # noqa: BLE001 - whatever it is, the process ends, and the log says why
+        logger.exception("the connection to Discord failed")
+        return FAILED
+    return STOPPED
+
+
+async def _watch_model(core: Core, health: Health) -> None:
+    """Load the model ahead of the first request, and tell how it is."""
+    with suppress(EarshotError):  # the state tells it
+        await core.transcriber.warm_up()
+    while True:
+        state = core.transcriber.state
+        health.report(MODEL, _MODEL_STATES[state.name], state.detail)
+        await asyncio.sleep(1.0)
+
+
+_MODEL_STATES = {"cold": State.OK, "loading": State.STARTING, "ready": State.OK, "failed": State.FAILED}
+"""A cold model is no fault: it is unloaded after idling, and loaded for the next request."""
+
+
+async def _sweep(core: Core) -> None:
+    """Delete what is kept no longer, now and every hour."""
+    while True:
+        try:
+            deleted = await core.transcripts.sweep()
+        except OSError as exc:
+            logger.error("old transcripts cannot be deleted: {}", exc)
+        else:
+            logger.debug("{} old transcripts deleted", deleted)
+        await asyncio.sleep(SWEEP_INTERVAL_S)

@@ -1,0 +1,65 @@
+"""``python -m bot try``: the pipeline without Discord."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from contextlib import nullcontext
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from bot.bootstrap.services import open_core
+from bot.core.errors import BadInput, EarshotError
+from bot.core.languages import parse_language
+from bot.core.models import AudioFile, Request, Task, TranscriptionOptions
+from bot.core.pipeline import nobody
+from bot.presentation.messages import text
+from bot.presentation.terminal import TerminalProgress, reply_json, reply_page
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bot.core.models import Reply
+    from bot.settings import Settings
+
+DONE, FAILED, BAD_INPUT = 0, 1, 2
+"""Exit codes."""
+
+
+async def try_file(
+    settings: Settings, file: Path, *, mode: str | None, language: str | None, translate: bool, as_json: bool
+) -> int:
+    """Answer a request for ``file``; the exit code."""
+    progress = nullcontext() if as_json else TerminalProgress(Console(stderr=True))
+    try:
+        request = Request(
+            id=secrets.token_hex(8),
+            source=AudioFile(path=file),
+            mode=mode,
+            options=TranscriptionOptions(
+                language=parse_language(language) if language else None,
+                task=Task.TRANSLATE if translate else Task.TRANSCRIBE,
+            ),
+        )
+        async with open_core(settings) as core:
+            with progress as shown:
+                reply = await core.pipeline.run(request, shown.observe if shown else nobody)
+    except EarshotError as exc:
+        Console(stderr=True).print(_sentence(exc), style="red", markup=False, highlight=False, soft_wrap=True)
+        return BAD_INPUT if isinstance(exc, BadInput) else FAILED
+    _show(reply, as_json=as_json)
+    return DONE
+
+
+def _show(reply: Reply, *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(reply_json(reply), ensure_ascii=False, indent=2))  # noqa: T201 - what the command is for
+    else:
+        Console().print(reply_page(reply))
+
+
+def _sentence(exc: EarshotError) -> str:
+    """What is wrong, in a line, with the cause that an operator may see."""
+    sentence = text(exc.key, **exc.values)
+    return f"{sentence} ({exc.detail})" if exc.detail else sentence

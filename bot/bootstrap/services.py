@@ -1,0 +1,93 @@
+"""What every kind of process shares: the pipeline and the adapters behind it."""
+
+from __future__ import annotations
+
+import time
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import aiohttp
+
+from bot.adapters.decoder import ConfinedDecoder
+from bot.adapters.discord_cdn import DiscordCdnFetcher
+from bot.adapters.extractive import ExtractiveModel
+from bot.adapters.mode_files import ModeFiles
+from bot.adapters.openai_chat import OpenAIChatModel, openai_client
+from bot.adapters.spool import FileSpool
+from bot.adapters.transcript_files import TranscriptFiles
+from bot.adapters.whisper import WhisperTranscriber
+from bot.core.completion import Chain
+from bot.core.pipeline import Pipeline
+from bot.settings import TEMPLATE
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from bot.core.ports import CompletionModel
+    from bot.settings import Settings
+
+now = time.time  # noqa: TID251 - the one clock of the calendar; everything else gets it as an argument
+
+_MIB = 1 << 20
+_DAY_S = 86_400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Core:
+    """The pipeline, and the adapters that a process also works with on its own."""
+
+    pipeline: Pipeline
+    transcriber: WhisperTranscriber
+    transcripts: TranscriptFiles
+    modes: ModeFiles
+    spool: FileSpool
+
+
+@asynccontextmanager
+async def open_core(settings: Settings) -> AsyncGenerator[Core]:
+    """Build the pipeline; everything it opened is closed when the context ends."""
+    async with AsyncExitStack() as stack:
+        session = await stack.enter_async_context(aiohttp.ClientSession())
+        spool = FileSpool(settings.data_dir / "spool")
+        transcriber = WhisperTranscriber(
+            model=settings.whisper_model,
+            models_dir=settings.models_dir,
+            device=settings.whisper_device,
+            compute_type=settings.whisper_compute_type,
+            threads=settings.whisper_threads,
+            concurrency=settings.whisper_concurrency,
+            standby=settings.whisper_standby,
+            idle_s=settings.whisper_idle_minutes * 60,
+        )
+        stack.push_async_callback(transcriber.aclose)
+        transcripts = TranscriptFiles(
+            settings.data_dir / "transcripts", max_age_s=settings.transcript_days * _DAY_S, now=now
+        )
+        modes = ModeFiles(settings.modes_dir)
+        pipeline = Pipeline(
+            fetcher=DiscordCdnFetcher(
+                session, spool, proxy=settings.discord_proxy, max_bytes=int(settings.max_audio_mb * _MIB)
+            ),
+            decoder=ConfinedDecoder(spool, max_minutes=settings.max_audio_minutes),
+            transcriber=transcriber,
+            chain=Chain(await _links(settings, stack), clock=time.monotonic),
+            modes=modes,
+            transcripts=transcripts,
+            spool=spool,
+            clock=time.monotonic,
+            decode_ahead=settings.whisper_concurrency + 1,
+        )
+        yield Core(pipeline=pipeline, transcriber=transcriber, transcripts=transcripts, modes=modes, spool=spool)
+
+
+async def _links(settings: Settings, stack: AsyncExitStack) -> list[CompletionModel]:
+    """The chain's links; without a key and an address of one's own there is nobody to ask, and only the template."""
+    links: list[CompletionModel] = []
+    if settings.openai_api_key or settings.openai_base_url:
+        key = settings.openai_api_key.get_secret_value() if settings.openai_api_key else None
+        client = await stack.enter_async_context(openai_client(key, settings.openai_base_url))
+        links += [OpenAIChatModel(client, name) for name in settings.llm_chain if name != TEMPLATE]
+    if TEMPLATE in settings.llm_chain or not links:
+        links.append(ExtractiveModel())
+    return links

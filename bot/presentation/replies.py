@@ -1,0 +1,195 @@
+"""A reply, as what Discord is to show: pure text within Discord's limits."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from bot.core.languages import language_name
+from bot.core.models import NoteKey, Task
+from bot.core.rendering import FileLabels, TranscriptFormat, clock_time, escape_markdown, transcript_file
+from bot.presentation.messages import text
+
+if TYPE_CHECKING:
+    from bot.core.errors import EarshotError
+    from bot.core.models import Note, Reply, Transcript
+
+MAX_DESCRIPTION: Final = 4_096
+MAX_FIELD: Final = 1_024
+MAX_FOOTER: Final = 2_048
+
+# One embed may hold 6,000 characters in all: what stands around a description is given this much.
+_AROUND: Final = 1_800
+_DESCRIPTION: Final = min(MAX_DESCRIPTION, 6_000 - _AROUND)
+
+_QUIET_NOTES: Final = frozenset({NoteKey.SPEAKERS_NOT_SEPARATED, NoteKey.NO_SPEECH})
+"""Notes that go without a warning sign: they stand in the footer, or are the answer itself."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextFile:
+    """A file to attach."""
+
+    name: str
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Field:
+    """A name and a short value."""
+
+    name: str
+    value: str
+    inline: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What is shown. ``transcript_id`` names the kept transcript that the menus work on, None for no menus."""
+
+    description: str
+    title: str | None = None
+    fields: tuple[Field, ...] = ()
+    footer: str | None = None
+    files: tuple[TextFile, ...] = ()
+    transcript_id: str | None = None
+    mode: str | None = None
+    is_error: bool = False
+
+
+def error_answer(error: EarshotError, *, reference: str | None, locale: str) -> Answer:
+    """An error's sentence; ``reference`` finds its cause in the log."""
+    values = {
+        name: escape_markdown(value) if isinstance(value, str) else f"{value:g}" for name, value in error.values.items()
+    }
+    footer = text("error.reference", locale, reference=reference).replace("`", "") if reference else None
+    return Answer(description=text(error.key, locale, **values), footer=footer, is_error=True)
+
+
+def reply_answer(reply: Reply, *, locale: str) -> Answer:
+    """The result of a mode, or the transcript where none was asked for or none was made."""
+    transcript = reply.transcript
+    if not transcript.segments:
+        said = text("result.nothing_said", locale, duration=clock_time(transcript.duration_s))
+        return Answer(description="\n\n".join((said, *_loud_notes(reply.notes, locale))), title=_title(reply, locale))
+    if reply.result is not None:
+        body, files = _fitted(_unmask_links(reply.result.text), f"{_mode_id(reply)}.md", reply.result.text, locale)
+    else:
+        body, files = _fitted(
+            _transcript_lines(transcript),
+            "transcript.txt",
+            attached_transcript(transcript, TranscriptFormat.TXT, locale).decode(),
+            locale,
+        )
+    quiet = [note_line(note, locale) for note in reply.notes if note.key is NoteKey.SPEAKERS_NOT_SEPARATED]
+    return Answer(
+        title=_title(reply, locale),
+        description=body,
+        fields=(*_facts(reply, locale), *_warnings(reply, locale)),
+        footer=" ".join(quiet) or None,
+        files=files,
+        transcript_id=reply.request.id,
+        mode=reply.mode.id if reply.mode else None,
+    )
+
+
+def attached_transcript(transcript: Transcript, file_format: TranscriptFormat, locale: str) -> bytes:
+    """A transcript as a file, with its header and its notes in a member's language."""
+    labels = FileLabels(
+        title=text("result.transcript", locale),
+        language=text("result.language", locale),
+        duration=text("result.duration", locale),
+        model=text("result.model", locale),
+    )
+    lines = [note_line(note, locale) for note in transcript.notes]
+    return transcript_file(transcript, file_format, note_lines=lines, labels=labels)
+
+
+def note_line(note: Note, locale: str) -> str:
+    """The sentence of a note."""
+    values = {name: _note_value(name, value) for name, value in note.values.items()}
+    return text(f"note.{note.key}", locale, **values)
+
+
+def _note_value(name: str, value: str | float) -> str:
+    match name, value:
+        case "language", str():
+            return language_name(value)
+        case "probability", int() | float():
+            return f"{value:.0%}"
+        case _, int() | float():
+            return clock_time(value)
+        case _:
+            return escape_markdown(str(value))
+
+
+def _loud_notes(notes: tuple[Note, ...], locale: str) -> list[str]:
+    return [f"⚠️ {note_line(note, locale)}" for note in notes if note.key not in _QUIET_NOTES]
+
+
+def _warnings(reply: Reply, locale: str) -> list[Field]:
+    lines = _loud_notes(reply.notes, locale)
+    # An embed's field needs a name; a zero-width space shows none.
+    return [Field(name="\u200b", value="\n".join(lines)[:MAX_FIELD], inline=False)] if lines else []
+
+
+def _title(reply: Reply, locale: str) -> str:
+    if reply.mode is not None and reply.result is not None:
+        return reply.mode.title
+    key = "result.translation" if reply.transcript.task is Task.TRANSLATE else "result.transcript"
+    return text(key, locale)
+
+
+def _mode_id(reply: Reply) -> str:
+    return reply.mode.id if reply.mode else "result"
+
+
+def _facts(reply: Reply, locale: str) -> list[Field]:
+    transcript = reply.transcript
+    model = reply.model
+    if reply.mode is None:
+        model = f"whisper {transcript.model}"
+    elif any(note.key is NoteKey.TEMPLATE_USED for note in reply.notes):
+        model = text("result.template_model", locale)
+    took_key = "result.from_transcript" if reply.cached.transcript else "result.seconds"
+    facts = {
+        "result.mode": _title(reply, locale),
+        "result.language": language_name(transcript.language),
+        "result.duration": clock_time(transcript.duration_s),
+        "result.model": escape_markdown(model or "-")[:100],
+        "result.took": text(took_key, locale, seconds=f"{reply.seconds:.1f}"),
+    }
+    return [Field(name=text(key, locale), value=value) for key, value in facts.items()]
+
+
+def _transcript_lines(transcript: Transcript) -> str:
+    return "\n".join(
+        f"`{clock_time(segment.start)}` {escape_markdown(segment.text)}" for segment in transcript.segments
+    )
+
+
+def _fitted(shown: str, name: str, whole: str, locale: str) -> tuple[str, tuple[TextFile, ...]]:
+    """``shown`` as it is where it fits; else its beginning, and all of it in a file."""
+    if len(shown) <= _DESCRIPTION:
+        return shown, ()
+    end = f"\n\n{text('result.continued', locale)}"
+    return _cut(shown, _DESCRIPTION - len(end)) + end, (TextFile(name=name, content=whole.encode()),)
+
+
+def _cut(words: str, limit: int) -> str:
+    """The beginning of ``words``, ended at a paragraph, a line or a space where one is near the limit."""
+    cut = words[:limit]
+    for separator in ("\n\n", "\n", " "):
+        end = cut.rfind(separator)
+        if end > limit * 3 // 4:
+            return cut[:end].rstrip()
+    return cut.rstrip("\\")
+
+
+_MASKED_LINK: Final = re.compile(r"\[([^\[\]]*)\]\(\s*<?([a-z][a-z0-9+.-]*:[^)\s>]*)>?[^)]*\)", re.IGNORECASE)
+
+
+def _unmask_links(markdown: str) -> str:
+    """Show where a link leads: the words of a recording can make a model write any link under any name."""
+    return _MASKED_LINK.sub(r"\1 (<\2>)", markdown)

@@ -1,0 +1,134 @@
+"""Menus below a result. All that they need is in their ``custom_id``, so they work after a restart."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import discord
+from loguru import logger
+
+from bot.core.errors import EarshotError
+from bot.core.models import KeptTranscript
+from bot.core.rendering import TranscriptFormat
+from bot.presentation.messages import text
+from bot.presentation.replies import attached_transcript, error_answer
+from bot.presentation.requests import Ask
+
+if TYPE_CHECKING:
+    import re
+
+    from bot.core.modes import Mode
+    from bot.presentation.client import Services
+    from bot.presentation.replies import Answer
+
+TRANSCRIPT_ALONE: Final = "-"
+"""Stands for "no mode" among the values of the redo menu; no mode can have this id."""
+
+_MAX_OPTIONS: Final = 25
+_MAX_DESCRIPTION: Final = 100
+
+
+def result_view(answer: Answer, modes: tuple[Mode, ...], locale: str) -> discord.ui.View | None:
+    """The menus of an answer, None where it has none."""
+    if answer.transcript_id is None:
+        return None
+    view = discord.ui.View(timeout=None)
+    view.add_item(FilesMenu(answer.transcript_id, locale))
+    view.add_item(RedoMenu(answer.transcript_id, locale, modes))
+    return view
+
+
+def _services(interaction: discord.Interaction[Any]) -> Services:
+    return interaction.client.services
+
+
+class FilesMenu(discord.ui.DynamicItem[discord.ui.Select[Any]], template=r"earshot:files:(?P<id>[0-9a-f]{8,64})"):
+    """Gives the transcript as a file, to whoever asks, for them alone."""
+
+    def __init__(self, transcript_id: str, locale: str) -> None:
+        self._transcript_id = transcript_id
+        super().__init__(
+            discord.ui.Select(
+                custom_id=f"earshot:files:{transcript_id}",
+                placeholder=text("menu.files", locale),
+                options=[
+                    discord.SelectOption(label=text(f"menu.file.{kind}", locale), value=kind)
+                    for kind in TranscriptFormat
+                ],
+            )
+        )
+
+    @classmethod
+    async def from_custom_id(
+        cls,
+        interaction: discord.Interaction[Any],
+        item: discord.ui.Item[Any],  # noqa: ARG003 - discord.py's signature
+        match: re.Match[str],
+        /,
+    ) -> Self:
+        """Made anew for each use."""
+        return cls(match["id"], str(interaction.locale))
+
+    async def callback(self, interaction: discord.Interaction[Any]) -> None:
+        """Answer with the file that was chosen."""
+        locale = str(interaction.locale)
+        await interaction.response.defer(ephemeral=True, thinking=True)
+        try:
+            transcript = await _services(interaction).transcripts.get(self._transcript_id)
+        except EarshotError as exc:
+            logger.info("no file for {}: {}", self._transcript_id, exc)
+            answer = error_answer(exc, reference=None, locale=locale)
+            await interaction.edit_original_response(content=answer.description)
+            return
+        kind = TranscriptFormat(self.item.values[0])
+        content = attached_transcript(transcript, kind, locale)
+        await interaction.edit_original_response(
+            content=text("files.ready", locale),
+            attachments=[discord.File(io.BytesIO(content), filename=f"transcript.{kind}")],
+        )
+
+
+class RedoMenu(discord.ui.DynamicItem[discord.ui.Select[Any]], template=r"earshot:redo:(?P<id>[0-9a-f]{8,64})"):
+    """Makes something else of the same transcript, without listening again."""
+
+    def __init__(self, transcript_id: str, locale: str, modes: tuple[Mode, ...] = ()) -> None:
+        self._transcript_id = transcript_id
+        options = [
+            discord.SelectOption(label=mode.title, value=mode.id, description=mode.description[:_MAX_DESCRIPTION])
+            for mode in modes[: _MAX_OPTIONS - 1]
+        ]
+        options.append(
+            discord.SelectOption(
+                label=text("menu.transcript", locale),
+                value=TRANSCRIPT_ALONE,
+                description=text("menu.transcript.description", locale),
+            )
+        )
+        super().__init__(
+            discord.ui.Select(
+                custom_id=f"earshot:redo:{transcript_id}", placeholder=text("menu.redo", locale), options=options
+            )
+        )
+
+    @classmethod
+    async def from_custom_id(
+        cls,
+        interaction: discord.Interaction[Any],
+        item: discord.ui.Item[Any],  # noqa: ARG003 - discord.py's signature
+        match: re.Match[str],
+        /,
+    ) -> Self:
+        """Made anew for each use."""
+        return cls(match["id"], str(interaction.locale))
+
+    async def callback(self, interaction: discord.Interaction[Any]) -> None:
+        """Answer with a new message, as visible as the one that the menu stands under."""
+        chosen = self.item.values[0]
+        shown_to_one = interaction.message is not None and interaction.message.flags.ephemeral
+
+        async def find() -> KeptTranscript:
+            return KeptTranscript(id=self._transcript_id)
+
+        mode = None if chosen == TRANSCRIPT_ALONE else chosen
+        await _services(interaction).reception.answer(interaction, find, Ask(mode=mode, private=shown_to_one))

@@ -1,0 +1,168 @@
+"""Settings: the only reader of the environment.
+
+Every field is set by the environment variable of the same name in capitals. Secrets may come from a file instead:
+``DISCORD_TOKEN_FILE=/run/secrets/discord_token``. An empty value counts as not set.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, field_validator
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+TEMPLATE = "template"
+"""Name of the chain's last link, which needs no model."""
+
+MAX_SECRET_BYTES = 16_384
+
+
+class InvalidSettings(Exception):
+    """Settings that cannot be used; the text has one line for each. It never holds a value: values may be secret."""
+
+
+def _split(value: object) -> object:
+    """A list, written as ``a, b, c``."""
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _without_nul(value: object) -> object:
+    if isinstance(value, str) and "\0" in value:
+        raise ValueError("must not contain a NUL character")
+    return value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
+Folder = Annotated[Path, BeforeValidator(_without_nul)]
+
+
+class Settings(BaseModel):
+    """What an operator can set. README.md and ``.env.example`` say the same; a test holds them together."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    discord_token: SecretStr | None = Field(default=None, description="The bot's token.")
+    discord_proxy: str | None = Field(default=None, description="HTTP proxy for every call to Discord.")
+
+    openai_api_key: SecretStr | None = Field(default=None, description="Key of the OpenAI-compatible service.")
+    openai_base_url: str | None = Field(default=None, description="Address of an OpenAI-compatible service.")
+    llm_chain: Names = Field(
+        default=("o3", "gpt-4o", "gpt-3.5-turbo", TEMPLATE),
+        min_length=1,
+        max_length=16,
+        description="Models in the order in which they are tried; `template` needs none.",
+    )
+
+    whisper_model: str = Field(
+        default="embedded", min_length=1, description="`embedded` (base), a faster-whisper model's name, or a folder."
+    )
+    whisper_device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="Where Whisper runs.")
+    whisper_compute_type: str = Field(
+        default="auto", pattern=r"^[a-z0-9_]+$", description="CTranslate2 compute type, such as int8 or float16."
+    )
+    whisper_concurrency: int = Field(default=1, ge=1, le=64, description="Transcriptions at the same time.")
+    whisper_threads: int = Field(default=0, ge=0, le=256, description="Threads for each; 0 shares the cores out.")
+    whisper_standby: int = Field(default=1, ge=0, le=8, description="Warm processes in reserve while work is done.")
+    whisper_idle_minutes: float = Field(default=15, gt=0, description="The model is unloaded after idling so long.")
+
+    max_audio_mb: float = Field(default=100, gt=0, le=10_000, description="Largest file, in MiB.")
+    max_audio_minutes: float = Field(default=240, gt=0, le=1_440, description="Longest audio, in minutes.")
+    transcript_days: float = Field(default=7, gt=0, le=3_650, description="How long transcripts are kept for Redo.")
+
+    modes_dir: Folder = Field(default=Path("modes"), description="Folder of mode files.")
+    data_dir: Folder = Field(default=Path("data"), description="Folder for the spool and kept transcripts.")
+    models_dir: Folder = Field(default=Path(".cache/models"), description="Folder for Whisper models.")
+
+    http_host: str = Field(default="127.0.0.1", min_length=1, description="Address of /healthz and /readyz.")
+    http_port: int = Field(default=8080, ge=0, le=65_535, description="Port of /healthz and /readyz; 0 picks one.")
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", description="Least level logged.")
+    log_format: Literal["text", "json"] = Field(default="text", description="Log lines for people or for machines.")
+
+    @field_validator("llm_chain")
+    @classmethod
+    def _template_comes_last(cls, chain: tuple[str, ...]) -> tuple[str, ...]:
+        if TEMPLATE in chain[:-1]:
+            raise ValueError(f"`{TEMPLATE}` always answers: nothing may come after it")
+        if len(set(chain)) != len(chain):
+            raise ValueError("a model is named twice")
+        return chain
+
+    @field_validator("discord_proxy", "openai_base_url")
+    @classmethod
+    def _is_http(cls, value: str | None) -> str | None:
+        if value is not None and (urlsplit(value).scheme not in {"http", "https"} or not urlsplit(value).hostname):
+            raise ValueError("must be an address that begins with http:// or https://")
+        return value
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Self:
+        """Read settings from ``environ``.
+
+        Raises:
+            InvalidSettings: with a line for each variable that cannot be used.
+        """
+        values: dict[str, str] = {}
+        problems: list[str] = []
+        for name, info in cls.model_fields.items():
+            variable = name.upper()
+            if value := environ.get(variable, "").strip():
+                values[name] = value
+            elif info.annotation == SecretStr | None and (file := environ.get(f"{variable}_FILE", "").strip()):
+                try:
+                    values[name] = _read_secret(Path(file))
+                except (OSError, ValueError) as exc:
+                    problems.append(f"{variable}_FILE: {exc.strerror if isinstance(exc, OSError) else exc}")
+        try:
+            settings = cls.model_validate(values)
+        except ValidationError as exc:
+            problems += [f"{_variable(error['loc'])}: {_sentence(error['msg'])}" for error in exc.errors()]
+        else:
+            if not problems:
+                return settings
+        raise InvalidSettings("\n".join(problems)) from None
+
+    @classmethod
+    def load(cls) -> Self:
+        """Read the process's environment, and below it a file ``.env`` in the working directory.
+
+        Raises:
+            InvalidSettings: with a line for each variable that cannot be used.
+        """
+        from_file = {name: value for name, value in dotenv_values(".env").items() if value is not None}
+        return cls.from_env({**from_file, **os.environ})  # noqa: TID251 - the one place
+
+    def secrets(self) -> tuple[str, ...]:
+        """Values that must never reach a log."""
+        found = [secret.get_secret_value() for secret in (self.discord_token, self.openai_api_key) if secret]
+        found += [
+            password
+            for address in (self.discord_proxy, self.openai_base_url)
+            if address and (password := urlsplit(address).password)
+        ]
+        return tuple(found)
+
+
+def _read_secret(path: Path) -> str:
+    with path.open("rb") as file:
+        content = file.read(MAX_SECRET_BYTES + 1)
+    if len(content) > MAX_SECRET_BYTES:
+        raise ValueError(f"is larger than {MAX_SECRET_BYTES} bytes")
+    secret = content.decode(errors="replace").strip()
+    if not secret:
+        raise ValueError("is empty")
+    return secret
+
+
+def _variable(location: tuple[int | str, ...]) -> str:
+    return str(location[0]).upper() if location else "settings"
+
+
+def _sentence(message: str) -> str:
+    return message.removeprefix("Value error, ")
