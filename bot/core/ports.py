@@ -80,7 +80,12 @@ class CompletionModel(Protocol):
         ...
 
     async def complete(self, task: CompletionTask, *, on_text: Callable[[str], None]) -> Completion:
-        """Answer ``task``; ``on_text`` is called with each new piece of text.
+        """Answer ``task``.
+
+        Args:
+            task: what to make of what was said.
+            on_text: called with all of the answer's text so far, each time that there is more, and at last with the
+                whole of it. It replaces what was given before: where one model breaks off, the next starts over.
 
         Raises:
             CompletionFailed: no usable answer came.
