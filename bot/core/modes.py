@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
@@ -73,3 +74,12 @@ class Mode(_Block):
     prompt: PromptBlock
     model: ModelBlock = ModelBlock()
     output: OutputBlock = OutputBlock()
+
+
+def mode_schema() -> dict[str, object]:
+    """The JSON Schema of a mode file."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Mode.model_json_schema(by_alias=True)}
+
+
+if __name__ == "__main__":
+    print(json.dumps(mode_schema(), indent=2))  # noqa: T201 - what `make schema` writes
