@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from bot.settings import InvalidSettings, Settings
+
+ROOT = Path(__file__).parents[1]
+VARIABLES = [name.upper() for name in Settings.model_fields]
+
+
+def test_defaults_need_no_environment() -> None:
+    settings = Settings.from_env({})
+    assert settings.discord_token is None
+    assert settings.llm_chain == ("o3", "gpt-4o", "gpt-3.5-turbo", "template")
+    assert settings.whisper_model == "embedded"
+
+
+def test_values_are_read_and_empty_ones_are_not_set() -> None:
+    settings = Settings.from_env({"LLM_CHAIN": " llama3 , template ", "MAX_AUDIO_MB": "5", "HTTP_PORT": "", "X": "y"})
+    assert settings.llm_chain == ("llama3", "template")
+    assert settings.max_audio_mb == 5
+    assert settings.http_port == 8080
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("MAX_AUDIO_MB", "-1"),
+        ("MAX_AUDIO_MB", "many"),
+        ("MAX_AUDIO_MB", "nan"),
+        ("HTTP_PORT", "70000"),
+        ("LLM_CHAIN", "template,gpt-4o"),
+        ("LLM_CHAIN", "a,a"),
+        ("LLM_CHAIN", ","),
+        ("OPENAI_BASE_URL", "file:///etc/passwd"),
+        ("DISCORD_PROXY", "localhost:8080"),
+        ("WHISPER_DEVICE", "toaster"),
+        ("WHISPER_COMPUTE_TYPE", "int8; rm"),
+        ("DATA_DIR", "a\0b"),
+        ("LOG_LEVEL", "loud"),
+    ],
+)
+def test_a_bad_value_is_named_and_never_shown(variable: str, value: str) -> None:
+    with pytest.raises(InvalidSettings) as caught:
+        Settings.from_env({variable: value})
+    assert str(caught.value).startswith(f"{variable}: ")
+    if len(value) > 3:
+        assert value not in str(caught.value)
+
+
+def test_every_bad_value_has_a_line() -> None:
+    with pytest.raises(InvalidSettings) as caught:
+        Settings.from_env({"HTTP_PORT": "x", "MAX_AUDIO_MINUTES": "0"})
+    assert len(str(caught.value).splitlines()) == 2
+
+
+def test_a_secret_comes_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("from-a-file\n")
+    settings = Settings.from_env({"DISCORD_TOKEN_FILE": str(file)})
+    assert settings.discord_token is not None
+    assert settings.discord_token.get_secret_value() == "from-a-file"
+
+
+@pytest.mark.parametrize("content", [b"", b" \n", b"x" * 20_000])
+def test_a_secret_file_that_cannot_be_one_is_refused(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "token"
+    file.write_bytes(content)
+    with pytest.raises(InvalidSettings, match="DISCORD_TOKEN_FILE"):
+        Settings.from_env({"DISCORD_TOKEN_FILE": str(file)})
+
+
+def test_a_missing_secret_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidSettings, match="DISCORD_TOKEN_FILE: No such file"):
+        Settings.from_env({"DISCORD_TOKEN_FILE": str(tmp_path / "none")})
+
+
+def test_secrets_do_not_show() -> None:
+    settings = Settings.from_env(
+        {"DISCORD_TOKEN": "tok-123456", "OPENAI_API_KEY": "sk-abcdef", "DISCORD_PROXY": "http://me:pass-word@proxy:1"}
+    )
+    assert "tok-123456" not in repr(settings)
+    assert "sk-abcdef" not in repr(settings)
+    assert set(settings.secrets()) == {"tok-123456", "sk-abcdef", "pass-word"}
+
+
+@pytest.mark.parametrize("document", ["README.md", ".env.example"])
+def test_every_setting_is_documented(document: str) -> None:
+    words = set(re.findall(r"[A-Z][A-Z_]+", (ROOT / document).read_text()))
+    assert set(VARIABLES) - words == set()
+
+
+def test_the_example_is_valid_and_its_values_are_the_defaults() -> None:
+    lines = (ROOT / ".env.example").read_text().splitlines()
+    given = dict(line.lstrip("#").split("=", 1) for line in lines if re.match(r"^#?[A-Z_]+=", line))
+    settings = Settings.from_env(given)
+    for variable, value in given.items():
+        if value and variable.lower() in Settings.model_fields:
+            field = variable.lower()
+            assert getattr(settings, field) == getattr(Settings.from_env({}), field), variable
