@@ -1,0 +1,199 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.core.errors import AudioTooLarge, EarshotError, UnknownLanguage
+from bot.core.models import (
+    Cached,
+    KeptTranscript,
+    ModeResult,
+    Note,
+    NoteKey,
+    Reply,
+    Request,
+    Segment,
+    Stage,
+    StageReport,
+    StageStatus,
+    Task,
+    Transcript,
+)
+from bot.presentation.courier import answer_embed
+from bot.presentation.replies import Answer, error_answer, reply_answer
+from tests.modes import SUMMARIZE
+
+if TYPE_CHECKING:
+    import discord
+
+    from bot.core.modes import Mode
+
+LOCALE = "en-US"
+
+
+def transcript(*texts: str, notes: tuple[Note, ...] = (), task: Task = Task.TRANSCRIBE) -> Transcript:
+    return Transcript(
+        language="en",
+        language_probability=1.0,
+        duration_s=max(1.0, 10.0 * len(texts)),
+        segments=tuple(Segment(start=10.0 * i, end=10.0 * i + 9, text=said) for i, said in enumerate(texts)),
+        model="base",
+        notes=notes,
+        task=task,
+    )
+
+
+def reply(said: Transcript, result: str | None = None, *, mode: Mode | None = None, model: str = "gpt-4o") -> Reply:
+    return Reply(
+        request=Request(id="0123456789abcdef", source=KeptTranscript(id="00000000"), mode="summarize"),
+        transcript=said,
+        mode=mode if mode is not None else (SUMMARIZE if result is not None else None),
+        routing=None,
+        result=ModeResult(format="markdown", text=result) if result is not None else None,
+        model=model if result is not None else None,
+        stages={Stage.TRANSCRIBE: StageReport(status=StageStatus.OK, seconds=1.25)},
+        notes=said.notes,
+    )
+
+
+def assert_fits(answer: Answer) -> discord.Embed:
+    """Discord's limits of an embed."""
+    embed = answer_embed(answer)
+    assert len(embed) <= 6_000
+    assert len(embed.title or "") <= 256
+    assert 1 <= len(embed.description or "") <= 4_096
+    assert len(embed.fields) <= 25
+    for field in embed.fields:
+        assert 1 <= len(field.name or "") <= 256
+        assert 1 <= len(field.value or "") <= 1_024
+    assert len(embed.footer.text or "") <= 2_048
+    return embed
+
+
+def test_a_result_says_what_it_is_and_what_it_cost() -> None:
+    embed = assert_fits(reply_answer(reply(transcript("Hello."), "It is about greetings."), locale=LOCALE))
+    assert (embed.title, embed.description) == ("Summary", "It is about greetings.")
+    assert {field.name: field.value for field in embed.fields} == {
+        "Mode": "Summary",
+        "Language": "English",
+        "Length": "0:10",
+        "Model": "gpt-4o",
+        "Took": "1.2 s",
+    }
+
+
+def test_a_transcript_has_times_and_names_whisper() -> None:
+    answer = reply_answer(reply(transcript("Hello.", "Again.")), locale=LOCALE)
+    assert answer.description == "`0:00` Hello.\n`0:10` Again."
+    assert answer.title == "Transcript"
+    assert "whisper base" in [field.value for field in answer.fields]
+    assert answer.transcript_id == "0123456789abcdef"
+
+
+def test_a_translation_is_called_one() -> None:
+    assert reply_answer(reply(transcript("Hi", task=Task.TRANSLATE)), locale=LOCALE).title == "Translation"
+
+
+def test_silence_gets_a_friendly_answer_and_no_menus() -> None:
+    answer = reply_answer(reply(transcript(notes=(Note(key=NoteKey.NO_SPEECH),))), locale=LOCALE)
+    assert "heard no speech" in answer.description
+    assert answer.transcript_id is None
+    assert answer.files == ()
+
+
+def test_what_went_wrong_is_said() -> None:
+    notes = (Note(key=NoteKey.TRUNCATED, values={"decoded_s": 19.0, "declared_s": 67.0}),)
+    answer = reply_answer(reply(transcript("Half.", notes=notes)), locale=LOCALE)
+    assert any("0:19 of 1:07" in field.value for field in answer.fields)
+
+
+def test_the_extract_names_no_model() -> None:
+    said = transcript("Hello.", notes=(Note(key=NoteKey.TEMPLATE_USED),))
+    answer = reply_answer(reply(said, "Hello.", model="template"), locale=LOCALE)
+    assert "none (extract)" in [field.value for field in answer.fields]
+    assert any("No language model answered" in field.value for field in answer.fields)
+
+
+def test_speakers_are_said_not_to_be_told_apart() -> None:
+    said = transcript("Hello.", notes=(Note(key=NoteKey.SPEAKERS_NOT_SEPARATED),))
+    assert reply_answer(reply(said), locale=LOCALE).footer == "Speakers are not told apart."
+
+
+def test_a_kept_transcript_is_said_to_be_one() -> None:
+    again = replace(reply(transcript("Hello."), "Hi."), cached=Cached(transcript=True))
+    assert "from the kept transcript" in reply_answer(again, locale=LOCALE).fields[-1].value
+
+
+@pytest.mark.parametrize("length", [4_095, 4_096, 4_097, 20_000, 500_000])
+@pytest.mark.parametrize("unit", ["word ", "line\n", "x", "é", "𝄞"])
+def test_a_long_result_goes_into_a_file_whole(length: int, unit: str) -> None:
+    words = (unit * length)[:length]
+    answer = reply_answer(reply(transcript("Hello."), words), locale=LOCALE)
+    assert_fits(answer)
+    if length <= 4_096:
+        assert (answer.description, answer.files) == (words, ())
+    else:
+        (file,) = answer.files
+        assert (file.name, file.content.decode()) == ("summarize.md", words)
+        assert answer.description.endswith("the rest is in the attached file.")
+
+
+def test_a_long_transcript_goes_into_a_file_whole() -> None:
+    texts = [f"Sentence number {i} is here." for i in range(2_000)]
+    answer = reply_answer(reply(transcript(*texts)), locale=LOCALE)
+    assert_fits(answer)
+    (file,) = answer.files
+    assert file.name == "transcript.txt"
+    assert all(said in file.content.decode() for said in texts)
+
+
+@given(st.lists(st.text(min_size=1, max_size=6_000), min_size=1, max_size=8), st.text(max_size=9_000))
+def test_whatever_is_said_fits(texts: list[str], result: str) -> None:
+    notes = tuple(
+        Note(
+            key=key,
+            values={
+                "decoded_s": 1.0,
+                "declared_s": 1e9,
+                "language": "x" * 900,
+                "probability": 0.123,
+                "until_s": 3.0,
+            },
+        )
+        for key in NoteKey
+    )
+    said = transcript(*texts, notes=notes)
+    assert_fits(reply_answer(reply(said, result or "-"), locale=LOCALE))
+    assert_fits(reply_answer(reply(said), locale=LOCALE))
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ("[free money](https://evil.example/x)", "free money (<https://evil.example/x>)"),
+        ("[a](<https://evil.example>)", "a (<https://evil.example>)"),
+        ("[a](javascript:alert)", "a (<javascript:alert>)"),
+        ("[0:12] said (so)", "[0:12] said (so)"),
+    ],
+)
+def test_a_link_shows_where_it_leads(written: str, shown: str) -> None:
+    assert reply_answer(reply(transcript("Hi"), written), locale=LOCALE).description == shown
+
+
+def test_an_error_has_a_sentence_a_reference_and_escaped_values() -> None:
+    answer = error_answer(AudioTooLarge(limit_mb=100.0), reference="0123abcd", locale=LOCALE)
+    assert answer.description == "That file is too large: the limit here is 100 MB."
+    assert answer.footer == "Reference: 0123abcd"
+    assert answer.is_error
+    hostile = error_answer(UnknownLanguage(language="**@everyone**"), reference=None, locale=LOCALE)
+    assert "**" not in hostile.description.replace("\\*", "")
+    assert "@everyone" not in hostile.description
+
+
+def test_an_unexpected_error_tells_nothing_of_its_cause() -> None:
+    answer = error_answer(EarshotError("password=hunter2"), reference="0123abcd", locale=LOCALE)
+    assert "hunter2" not in str(answer)
