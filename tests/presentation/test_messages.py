@@ -26,9 +26,8 @@ def errors(root: type[EarshotError] = EarshotError) -> Iterator[type[EarshotErro
         yield from errors(kind)
 
 
-@pytest.mark.parametrize("kind", sorted(set(errors()), key=lambda kind: kind.__name__), ids=lambda kind: kind.__name__)
-def test_every_error_has_a_sentence(kind: type[EarshotError]) -> None:
-    assert kind.key in keys()
+def test_every_error_has_a_sentence() -> None:
+    assert [kind for kind in errors() if kind.key not in keys()] == []
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import Any
 
 import discord
 import pytest
@@ -10,9 +11,7 @@ from hypothesis import strategies as st
 
 from bot.core.models import Progress, Stage
 from bot.presentation.progress import EDIT_INTERVAL_S, ProgressMessage, progress_text
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from tests.waiting import until
 
 
 class Edits:
@@ -32,20 +31,12 @@ class Edits:
                 await asyncio.sleep(0)
             self.seen.append((asyncio.get_running_loop().time(), embed.description or ""))
             if self._fails:
-                raise discord.DiscordServerError(_Gone(), "gone")
+                raise discord.DiscordServerError(_GONE, "gone")
         finally:
             self.under_way -= 1
 
 
-class _Gone:
-    status = 503
-    reason = "gone"
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110 - what is waited for has no event
-            await asyncio.sleep(0.01)
+_GONE: Any = SimpleNamespace(status=503, reason="gone")
 
 
 async def test_the_newest_is_shown_and_edits_keep_their_distance() -> None:
