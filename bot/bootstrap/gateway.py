@@ -7,11 +7,14 @@ import secrets
 import signal
 import time
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
+import aiohttp
 import discord
 from loguru import logger
 
+from bot.adapters.discord_cdn import DiscordCdnFetcher, FetchLimits
 from bot.api.health import serve_health
 from bot.bootstrap.services import now, open_core
 from bot.core.errors import EarshotError
@@ -21,6 +24,7 @@ from bot.presentation.courier import Courier
 from bot.presentation.reception import Reception
 
 if TYPE_CHECKING:
+    from bot.adapters.spool import FileSpool
     from bot.bootstrap.services import Core
     from bot.settings import Settings
 
@@ -38,7 +42,8 @@ async def run(settings: Settings) -> int:
         return BAD_SETTINGS
     health = Health((GATEWAY, MODEL), now)
     async with AsyncExitStack() as stack:
-        core = await stack.enter_async_context(open_core(settings))
+        session = await stack.enter_async_context(aiohttp.ClientSession())
+        core = await stack.enter_async_context(open_core(settings, partial(_cdn, session, settings.discord_proxy)))
         try:
             await stack.enter_async_context(serve_health(health, host=settings.http_host, port=settings.http_port))
         except OSError as exc:
@@ -52,6 +57,10 @@ async def run(settings: Settings) -> int:
             finally:
                 for task in tasks:
                     task.cancel()
+
+
+def _cdn(session: aiohttp.ClientSession, proxy: str | None, spool: FileSpool, max_bytes: int) -> DiscordCdnFetcher:
+    return DiscordCdnFetcher(session, spool, limits=FetchLimits(max_bytes=max_bytes), proxy=proxy)
 
 
 def _build(settings: Settings, core: Core, health: Health) -> EarshotBot:
@@ -122,9 +131,9 @@ async def _sweep(core: Core) -> None:
     """Delete what is kept no longer, now and every hour."""
     while True:
         try:
-            deleted = await core.transcripts.sweep()
+            deleted = await core.transcripts.sweep() + await asyncio.to_thread(core.spool.sweep)
         except OSError as exc:
-            logger.error("old transcripts cannot be deleted: {}", exc)
+            logger.error("what is old cannot be deleted: {}", exc)
         else:
-            logger.debug("{} old transcripts deleted", deleted)
+            logger.debug("{} old files deleted", deleted)
         await asyncio.sleep(SWEEP_INTERVAL_S)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from bot.adapters.local_files import LocalFileFetcher
 from bot.bootstrap.services import open_core
 from bot.core.errors import BadInput, EarshotError
 from bot.core.languages import parse_language
@@ -20,6 +21,7 @@ from bot.presentation.terminal import TerminalProgress, reply_json, reply_page
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from bot.adapters.spool import FileSpool
     from bot.core.models import Reply
     from bot.settings import Settings
 
@@ -42,7 +44,7 @@ async def try_file(
                 task=Task.TRANSLATE if translate else Task.TRANSCRIBE,
             ),
         )
-        async with open_core(settings) as core:
+        async with open_core(settings, _local_files) as core:
             with progress as shown:
                 reply = await core.pipeline.run(request, shown.observe if shown else nobody)
     except EarshotError as exc:
@@ -50,6 +52,10 @@ async def try_file(
         return BAD_INPUT if isinstance(exc, BadInput) else FAILED
     _show(reply, as_json=as_json)
     return DONE
+
+
+def _local_files(spool: FileSpool, max_bytes: int) -> LocalFileFetcher:
+    return LocalFileFetcher(spool, max_bytes=max_bytes)
 
 
 def _show(reply: Reply, *, as_json: bool) -> None:

@@ -7,14 +7,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import aiohttp
-
-from bot.adapters.decoder import ConfinedDecoder
-from bot.adapters.discord_cdn import DiscordCdnFetcher
+from bot.adapters.decoder.confined import ConfinedDecoder, Confinement
 from bot.adapters.extractive import ExtractiveModel
 from bot.adapters.mode_files import ModeFiles
 from bot.adapters.openai_chat import OpenAIChatModel, openai_client
-from bot.adapters.spool import FileSpool
+from bot.adapters.spool import MIB, FileSpool
 from bot.adapters.transcript_files import TranscriptFiles
 from bot.adapters.whisper import WhisperTranscriber
 from bot.core.completion import Chain
@@ -22,14 +19,13 @@ from bot.core.pipeline import Pipeline
 from bot.settings import TEMPLATE
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Callable
 
-    from bot.core.ports import CompletionModel
+    from bot.core.ports import AudioFetcher, CompletionModel
     from bot.settings import Settings
 
 now = time.time  # noqa: TID251 - the one clock of the calendar; everything else gets it as an argument
 
-_MIB = 1 << 20
 _DAY_S = 86_400
 
 
@@ -45,10 +41,14 @@ class Core:
 
 
 @asynccontextmanager
-async def open_core(settings: Settings) -> AsyncGenerator[Core]:
-    """Build the pipeline; everything it opened is closed when the context ends."""
+async def open_core(settings: Settings, make_fetcher: Callable[[FileSpool, int], AudioFetcher]) -> AsyncGenerator[Core]:
+    """Build the pipeline; everything it opened is closed when the context ends.
+
+    Args:
+        settings: the operator's.
+        make_fetcher: gets the spool and the limit in bytes.
+    """
     async with AsyncExitStack() as stack:
-        session = await stack.enter_async_context(aiohttp.ClientSession())
         spool = FileSpool(settings.data_dir / "spool")
         transcriber = WhisperTranscriber(
             model=settings.whisper_model,
@@ -66,10 +66,8 @@ async def open_core(settings: Settings) -> AsyncGenerator[Core]:
         )
         modes = ModeFiles(settings.modes_dir)
         pipeline = Pipeline(
-            fetcher=DiscordCdnFetcher(
-                session, spool, proxy=settings.discord_proxy, max_bytes=int(settings.max_audio_mb * _MIB)
-            ),
-            decoder=ConfinedDecoder(spool, max_minutes=settings.max_audio_minutes),
+            fetcher=make_fetcher(spool, int(settings.max_audio_mb * MIB)),
+            decoder=ConfinedDecoder(spool, Confinement(max_minutes=settings.max_audio_minutes)),
             transcriber=transcriber,
             chain=Chain(await _links(settings, stack), clock=time.monotonic),
             modes=modes,
