@@ -64,7 +64,7 @@ _THINK_OPEN = "<think>"
 _THINK_CLOSE = "</think>"
 
 
-def openai_client(*, api_key: str | None, base_url: str | None, timeout_s: float) -> AsyncOpenAI:
+def openai_client(api_key: str | None, base_url: str | None, *, silence_s: float = 60.0) -> AsyncOpenAI:
     """Make the client that all links to one server share; its owner closes it.
 
     It never retries: trying again is the chain's policy. A server of one's own often needs no key, so with
@@ -73,13 +73,13 @@ def openai_client(*, api_key: str | None, base_url: str | None, timeout_s: float
     Args:
         api_key: sent as a bearer token.
         base_url: up to and with ``/v1``; OpenAI's own if None.
-        timeout_s: longest silence of the server, in seconds. The limit of a whole answer is the chain's.
+        silence_s: how long the server may be silent, in seconds. The limit of a whole answer is the chain's.
     """
     return AsyncOpenAI(
         api_key=api_key or "none",
         base_url=base_url or OPENAI_URL,
         max_retries=0,
-        timeout=httpx2.Timeout(timeout_s, connect=min(timeout_s, _CONNECT_S)),
+        timeout=httpx2.Timeout(silence_s, connect=min(silence_s, _CONNECT_S)),
     )
 
 

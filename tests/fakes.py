@@ -1,0 +1,250 @@
+"""A fake for every port: plain objects that remember what they were asked and answer as they were told.
+
+``replies`` are given one a call, the last one from then on: a value is returned, an error is raised, `HANG` never
+answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from enum import Enum
+from itertools import accumulate
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from bot.core.completion import Completion
+from bot.core.errors import NotFound
+from bot.core.models import (
+    SAMPLE_RATE,
+    DecodedAudio,
+    FetchedAudio,
+    ModeResult,
+    Segment,
+    Transcript,
+)
+from bot.core.modes import DiscordBlock, Mode, ModelBlock, OutputBlock, PromptBlock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from bot.core.completion import CompletionTask
+    from bot.core.models import AudioFile, AudioLink, Note, Progress, TranscriptionOptions
+
+
+class Hang(Enum):
+    """Stands for an answer that does not come until the task is cancelled."""
+
+    HANG = "hang"
+
+
+HANG: Final = Hang.HANG
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BreaksOff:
+    """Stands for an answer that comes as far as ``text`` and then fails."""
+
+    text: str
+    error: Exception
+
+
+_Answer = TypeVar("_Answer")
+
+
+async def _answer(replies: Sequence[_Answer | Exception | Hang], number: int) -> _Answer:
+    reply = replies[min(number, len(replies) - 1)]
+    if isinstance(reply, Hang):
+        return await asyncio.get_running_loop().create_future()  # nobody fulfils it
+    if isinstance(reply, Exception):
+        raise reply
+    return reply
+
+
+# --- values -----------------------------------------------------------------------------------------------------
+
+
+def a_mode(
+    mode_id: str = "summarize",
+    *,
+    system: str = "Sum up.",
+    user: str = "{{ transcript }}",
+    model: ModelBlock | None = None,
+    output: OutputBlock | None = None,
+) -> Mode:
+    """A valid mode of which only what matters has to be named."""
+    return Mode(
+        schema_version=1,
+        id=mode_id,
+        version="1.0.0",
+        title=mode_id.title(),
+        description=f"The mode {mode_id}",
+        discord=DiscordBlock(command=mode_id),
+        prompt=PromptBlock(system=system, user=user),
+        model=model or ModelBlock(),
+        output=output or OutputBlock(),
+    )
+
+
+def a_transcript(
+    *texts: str,
+    speakers: Sequence[str | None] = (),
+    language: str = "en",
+    notes: tuple[Note, ...] = (),
+) -> Transcript:
+    """A transcript of ``texts``, each a segment of two seconds."""
+    segments = tuple(
+        Segment(start=2.0 * at, end=2.0 * at + 2, speaker=speakers[at] if at < len(speakers) else None, text=text)
+        for at, text in enumerate(texts)
+    )
+    return Transcript(
+        language=language,
+        language_probability=0.98,
+        duration_s=2.0 * len(texts),
+        segments=segments,
+        model="fake",
+        notes=notes,
+    )
+
+
+def some_fetched(name: str = "clip.ogg", *, declared_s: float | None = None) -> FetchedAudio:
+    """Encoded audio that nobody will open."""
+    return FetchedAudio(path=Path(name), sha256="0" * 64, size=1_000, filename=name, declared_s=declared_s)
+
+
+def some_decoded(seconds: float = 4.0, *, declared_s: float | None = None) -> DecodedAudio:
+    """Decoded audio that nobody will open."""
+    return DecodedAudio(path=Path("clip.f32"), samples=round(seconds * SAMPLE_RATE), declared_s=declared_s)
+
+
+# --- ports ------------------------------------------------------------------------------------------------------
+
+
+class FakeClock:
+    """Seconds that pass only when a test says so."""
+
+    def __init__(self, now: float = 1_000.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class FakeFetcher:
+    """Fetches without a network; reports half of the way and all of it."""
+
+    def __init__(self, *replies: FetchedAudio | Exception | Hang) -> None:
+        self._replies = replies or (some_fetched(),)
+        self.calls: list[AudioLink | AudioFile] = []
+
+    async def fetch(self, source: AudioLink | AudioFile, *, on_fraction: Callable[[float], None]) -> FetchedAudio:
+        self.calls.append(source)
+        on_fraction(0.5)
+        audio = await _answer(self._replies, len(self.calls) - 1)
+        on_fraction(1.0)
+        return audio
+
+
+class FakeDecoder:
+    """Decodes nothing."""
+
+    def __init__(self, *replies: DecodedAudio | Exception | Hang) -> None:
+        self._replies = replies or (some_decoded(),)
+        self.calls: list[FetchedAudio] = []
+
+    async def decode(self, audio: FetchedAudio) -> DecodedAudio:
+        self.calls.append(audio)
+        return await _answer(self._replies, len(self.calls) - 1)
+
+
+class FakeTranscriber:
+    """Hears what it was told, a segment at a time."""
+
+    def __init__(self, *replies: Transcript | Exception | Hang) -> None:
+        self._replies = replies or (a_transcript("Hello world.", "How are you?"),)
+        self.calls: list[tuple[DecodedAudio, TranscriptionOptions]] = []
+
+    async def transcribe(
+        self,
+        audio: DecodedAudio,
+        options: TranscriptionOptions,
+        *,
+        on_segments: Callable[[tuple[Segment, ...], float], None],
+    ) -> Transcript:
+        self.calls.append((audio, options))
+        transcript = await _answer(self._replies, len(self.calls) - 1)
+        for number, segment in enumerate(transcript.segments, start=1):
+            on_segments((segment,), number / len(transcript.segments))
+            await asyncio.sleep(0)
+        return transcript
+
+
+class FakeCompletionModel:
+    """Answers with a text (streamed word by word), or with a whole completion; or breaks off."""
+
+    def __init__(self, *replies: str | Completion | BreaksOff | Exception | Hang, name: str = "fake") -> None:
+        self._replies: Sequence[str | Completion | BreaksOff | Exception | Hang] = replies or ("All is well.",)
+        self._name = name
+        self.calls: list[CompletionTask] = []
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    async def complete(self, task: CompletionTask, *, on_text: Callable[[str], None]) -> Completion:
+        self.calls.append(task)
+        reply = await _answer(self._replies, len(self.calls) - 1)
+        if isinstance(reply, BreaksOff):
+            on_text(reply.text)
+            raise reply.error
+        if isinstance(reply, str):
+            reply = Completion(model=self._name, result=ModeResult(format="markdown", text=reply))
+        for text in accumulate(reply.result.text.split(" "), "{} {}".format):
+            on_text(text)
+            await asyncio.sleep(0)
+        return reply
+
+
+class FakeTranscriptStore:
+    """Keeps transcripts for as long as the test runs."""
+
+    def __init__(self, kept: Mapping[str, Transcript] | None = None) -> None:
+        self.kept: dict[str, Transcript] = dict(kept or {})
+
+    async def put(self, request_id: str, transcript: Transcript) -> None:
+        self.kept[request_id] = transcript
+
+    async def get(self, request_id: str) -> Transcript:
+        if request_id not in self.kept:
+            raise NotFound(f"no transcript of {request_id}")
+        return self.kept[request_id]
+
+
+class FakeSpool:
+    """Remembers what was released, in order and as often as it was."""
+
+    def __init__(self) -> None:
+        self.released: list[FetchedAudio | DecodedAudio] = []
+
+    def release(self, audio: FetchedAudio | DecodedAudio) -> None:
+        self.released.append(audio)
+
+
+class FakeObserver:
+    """Remembers what it was shown."""
+
+    def __init__(self) -> None:
+        self.seen: list[Progress] = []
+
+    def __call__(self, progress: Progress, /) -> None:
+        self.seen.append(progress)
+
+
+class FakeModeSource:
+    """Modes that are swapped as a whole."""
+
+    def __init__(self, *modes: Mode) -> None:
+        self.modes: Mapping[str, Mode] = {mode.id: mode for mode in modes or (a_mode(),)}
+
+    def current(self) -> Mapping[str, Mode]:
+        return self.modes
