@@ -59,18 +59,18 @@ class CommandSync:
     async def sync_global(self) -> None:
         """Bring the message commands up to date."""
         http, application = self._bot.http, self._application_id
-        wanted = self._payloads(slash=False)
-        if not _same(wanted, await http.get_global_commands(application)):
+        wanted = self.payloads(slash=False)
+        if differ(wanted, await http.get_global_commands(application)):
             await http.bulk_upsert_global_commands(application, wanted)
             logger.info("{} global commands written", len(wanted))
 
     async def sync_guild(self, guild_id: int) -> None:
         """Bring a guild's slash commands up to date."""
         http, application = self._bot.http, self._application_id
-        wanted = self._payloads(slash=True)
+        wanted = self.payloads(slash=True)
         try:
             there = await http.get_guild_commands(application, guild_id)
-            if not _same(wanted, there):
+            if differ(wanted, there):
                 there = await http.bulk_upsert_guild_commands(application, guild_id, wanted)
                 logger.info("{} commands written for guild {}", len(wanted), guild_id)
         except discord.Forbidden:
@@ -85,7 +85,8 @@ class CommandSync:
         assert self._bot.application_id is not None
         return self._bot.application_id
 
-    def _payloads(self, *, slash: bool) -> list[Any]:
+    def payloads(self, *, slash: bool) -> list[Any]:
+        """The slash commands as a guild gets them, or the message commands as they are registered globally."""
         tree = self._bot.tree
         chosen = [
             command.to_dict(tree)
@@ -97,11 +98,13 @@ class CommandSync:
         return chosen
 
 
-def _same(wanted: Sequence[Mapping[str, Any]], there: Sequence[Mapping[str, Any]]) -> bool:
+def differ(wanted: Sequence[Mapping[str, Any]], there: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether Discord has other commands than those that are wanted."""
+
     def by_name(commands: Sequence[Mapping[str, Any]]) -> dict[tuple[int, str], dict[str, Any]]:
         return {(command.get("type", 1), command["name"]): _comparable(command) for command in commands}
 
-    return by_name(wanted) == by_name(there)
+    return by_name(wanted) != by_name(there)
 
 
 def _comparable(command: Mapping[str, Any]) -> dict[str, Any]:

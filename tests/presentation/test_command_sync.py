@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from bot.core.completion import Chain
+from bot.core.health import Health
+from bot.core.pipeline import Pipeline
+from bot.presentation.client import EXTENSIONS, GATEWAY, EarshotBot, Limits, Services
+from bot.presentation.command_sync import differ
+from bot.presentation.courier import Courier
+from bot.presentation.reception import Reception
+from tests.fakes import (
+    FakeClock,
+    FakeCompletionModel,
+    FakeDecoder,
+    FakeFetcher,
+    FakeModeSource,
+    FakeSpool,
+    FakeTranscriber,
+    FakeTranscriptStore,
+)
+from tests.modes import SUMMARIZE
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from syrupy.assertion import SnapshotAssertion
+
+
+@pytest.fixture
+async def bot() -> AsyncIterator[EarshotBot]:
+    """The bot with all its cogs, not connected to anything."""
+    clock, modes, transcripts = FakeClock(), FakeModeSource(SUMMARIZE), FakeTranscriptStore()
+    pipeline = Pipeline(
+        fetcher=FakeFetcher(),
+        decoder=FakeDecoder(),
+        transcriber=FakeTranscriber(),
+        chain=Chain([FakeCompletionModel()], clock=clock),
+        modes=modes,
+        transcripts=transcripts,
+        spool=FakeSpool(),
+        clock=clock,
+    )
+    courier = Courier(lambda: tuple(modes.current().values()))
+    services = Services(
+        reception=Reception(pipeline, courier, clock=clock, new_id=lambda: "00000000"),
+        transcripts=transcripts,
+        modes=modes,
+        health=Health((GATEWAY,), clock),
+        limits=Limits(max_audio_mb=100, max_audio_minutes=240, transcript_days=7),
+    )
+    bot = EarshotBot(services, proxy=None)
+    await bot.setup_hook()
+    yield bot
+    await bot.close()
+
+
+async def test_the_commands_are_these(bot: EarshotBot, snapshot: SnapshotAssertion) -> None:
+    assert bot.commands_shown.payloads(slash=True) == snapshot(name="guild")
+    assert bot.commands_shown.payloads(slash=False) == snapshot(name="global")
+
+
+@pytest.mark.parametrize("extension", EXTENSIONS)
+async def test_every_extension_reloads(bot: EarshotBot, extension: str) -> None:
+    before = sorted(command["name"] for slash in (True, False) for command in bot.commands_shown.payloads(slash=slash))
+    await bot.reload_extension(extension)
+    after = sorted(command["name"] for slash in (True, False) for command in bot.commands_shown.payloads(slash=slash))
+    assert after == before
+
+
+async def test_no_name_is_in_both_scopes(bot: EarshotBot) -> None:
+    scopes = [{command["name"] for command in bot.commands_shown.payloads(slash=slash)} for slash in (True, False)]
+    assert scopes[0].isdisjoint(scopes[1])
+
+
+def as_discord_shows(command: dict[str, Any]) -> dict[str, Any]:
+    """A command as Discord gives it back: with ids, and without what has its default."""
+    shown: dict[str, Any] = {
+        "id": "1",
+        "application_id": "2",
+        "version": "3",
+        "name_localizations": None,
+        "description_localizations": None,
+        **copy.deepcopy(command),
+    }
+    for option in shown.get("options", []):
+        for key in ("required", "autocomplete", "choices"):
+            if not option.get(key):
+                option.pop(key, None)
+    if not shown.get("options"):
+        shown.pop("options", None)
+    shown["contexts"] = list(reversed(shown["contexts"])) if shown.get("contexts") else None
+    return shown
+
+
+async def test_what_discord_gives_back_is_the_same(bot: EarshotBot) -> None:
+    for slash in (True, False):
+        wanted = bot.commands_shown.payloads(slash=slash)
+        there = [as_discord_shows(command) for command in reversed(wanted)]
+        assert not differ(wanted, there)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("name",), "other"),
+        (("description",), "Other"),
+        (("default_member_permissions",), "8"),
+        (("nsfw",), True),
+        (("options", 0, "name"), "other"),
+        (("options", 0, "description"), "Other"),
+        (("options", 0, "type"), 3),
+        (("options", 0, "required"), True),
+        (("options", 2, "autocomplete"), False),
+        (("options", 1, "choices"), [{"name": "a", "value": "b"}]),
+        (("options", 1, "max_length"), 10),
+    ],
+    ids=str,
+)
+async def test_every_change_is_seen(bot: EarshotBot, path: tuple[Any, ...], value: object) -> None:
+    wanted = bot.commands_shown.payloads(slash=True)
+    there = [as_discord_shows(command) for command in wanted]
+    changed: Any = next(command for command in there if command["name"] == "summarize")
+    *parents, last = path
+    for step in parents:
+        changed = changed[step]
+    changed[last] = value
+    assert differ(wanted, there)
+
+
+async def test_a_missing_and_a_surplus_command_are_seen(bot: EarshotBot) -> None:
+    wanted = bot.commands_shown.payloads(slash=True)
+    there = [as_discord_shows(command) for command in wanted]
+    assert differ(wanted, there[1:])
+    assert differ(wanted[1:], there)
+    assert differ(wanted, [*there, {**there[0], "name": "more"}])
