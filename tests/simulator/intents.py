@@ -1,0 +1,27 @@
+"""Gateway intents.
+
+Source: https://discord.com/developers/docs/events/gateway#list-of-intents
+"""
+
+from __future__ import annotations
+
+from enum import IntFlag
+
+
+class Intent(IntFlag):
+    """What a bot may ask to be told of; the ones that this simulator has events for, and the privileged ones."""
+
+    GUILDS = 1 << 0
+    GUILD_MEMBERS = 1 << 1
+    GUILD_VOICE_STATES = 1 << 7
+    GUILD_PRESENCES = 1 << 8
+    GUILD_MESSAGES = 1 << 9
+    DIRECT_MESSAGES = 1 << 12
+    MESSAGE_CONTENT = 1 << 15
+
+
+PRIVILEGED = Intent.GUILD_MEMBERS | Intent.GUILD_PRESENCES | Intent.MESSAGE_CONTENT
+"""Refused (4014) unless they were switched on for the application."""
+
+KNOWN_BITS = (1 << 26) - 1
+"""Anything above is refused as invalid (4013)."""
