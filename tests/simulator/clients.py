@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import discord
 
+from tests.simulator.server import TOKEN
+
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
 
     from tests.simulator.server import DiscordSimulator
 
@@ -35,10 +37,8 @@ def client_options(simulator: DiscordSimulator, intents: discord.Intents | None 
 
 
 @asynccontextmanager
-async def connected(client: C, token: str | None = None) -> AsyncIterator[C]:
+async def connected(client: C, token: str | None = None) -> AsyncGenerator[C]:
     """Run a client until the end of the block; an error that ends it early is raised."""
-    from tests.simulator.server import TOKEN
-
     running = asyncio.create_task(client.start(token or TOKEN))
     ready = asyncio.create_task(_ready(client))
     try:

@@ -50,6 +50,7 @@ class Gateway:
         privileged: the privileged intents that are switched on for the application.
         sessions: by their ids.
         identifies: how often a session was started.
+        compressions: the transport compression of each connection so far.
         closures: the codes with which the gateway hung up on its own.
         unknown: opcodes that the simulator has nothing for.
     """
@@ -63,6 +64,7 @@ class Gateway:
         self.sessions: dict[str, Session] = {}
         self.connections: list[Connection] = []
         self.identifies = 0
+        self.compressions: list[str | None] = []
         self.closures: list[CloseCode] = []
         self.unknown: list[str] = []
         self.on_violation: Callable[[str, list[FormProblem]], None] = _ignore
@@ -95,6 +97,7 @@ class Gateway:
             return socket
         connection = Connection(self, socket, compression())
         self.connections.append(connection)
+        self.compressions.append(query.get("compress"))
         await connection.serve()
         return socket
 
