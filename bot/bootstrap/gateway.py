@@ -32,6 +32,9 @@ STOPPED, FAILED, BAD_SETTINGS = 0, 1, 2
 """Exit codes."""
 
 MODEL = "model"
+
+# Nothing here speaks in voice channels: what discord.py would need for it is not missed.
+discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False
 SWEEP_INTERVAL_S = 3_600.0
 
 

@@ -95,6 +95,9 @@ class EarshotBot(commands.Bot):
         logger.exception("handling {} failed", event_method)
 
     async def _on_command_error(self, interaction: discord.Interaction, error: app_commands.AppCommandError) -> None:
+        if self.is_closed():
+            logger.info("a command was cut off by the end of the process")
+            return
         logger.opt(exception=error).error("a command failed")
         message = text("error.unexpected", str(interaction.locale))
         if interaction.response.is_done():

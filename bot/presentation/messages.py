@@ -81,7 +81,7 @@ _ENGLISH: Final[Mapping[str, str]] = {
     "result.redone": "Done by {member}",
     "result.too_large_to_attach": "The full text is too large for this server's upload limit.",
     # While it runs.
-    "progress.title": "Listening …",
+    "progress.title": "On it …",
     "progress.waiting": "Waiting for another recording to finish",
     "progress.fetch": "Getting the file",
     "progress.decode": "Reading the audio",

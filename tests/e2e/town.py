@@ -1,0 +1,90 @@
+"""A guild with a channel, a member, and the bot in a process of its own."""
+
+from __future__ import annotations
+
+import os
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tests.simulator.process import BotProcess
+from tests.simulator.server import DiscordSimulator
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from tests.simulator.channels import Channel
+    from tests.simulator.guilds import Guild
+    from tests.simulator.interactions import Interaction
+    from tests.simulator.members import Member
+    from tests.simulator.messages import Message
+
+ROOT = Path(__file__).parents[2]
+MODELS_DIR = ROOT / ".cache" / "models"
+COMMANDS = ("summarize", "transcribe", "help", "Summarise", "Transcribe")
+PATIENCE_S = 90.0
+"""How long an answer may take before a test gives up: many times what it takes on two busy cores."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Town:
+    """Where the tests take place."""
+
+    simulator: DiscordSimulator
+    guild: Guild
+    channel: Channel
+    ada: Member
+    data_dir: Path
+
+    def process(self, **settings: str) -> BotProcess:
+        """The bot, not started yet."""
+        fixed = {
+            "DATA_DIR": str(self.data_dir),
+            "MODELS_DIR": str(MODELS_DIR),
+            "MODES_DIR": str(ROOT / "modes"),
+            "HTTP_PORT": "0",
+            "LOG_LEVEL": "DEBUG",
+            # Set to nothing, so that a developer's own .env changes nothing either.
+            **dict.fromkeys(("OPENAI_API_KEY", "OPENAI_BASE_URL", "LLM_CHAIN", "WHISPER_MODEL"), ""),
+            **{name: os.environ[name] for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE") if name in os.environ},  # noqa: TID251 - a property of the machine
+        }
+        return BotProcess(self.simulator, settings={**fixed, **settings})
+
+
+@asynccontextmanager
+async def a_town(data_dir: Path) -> AsyncGenerator[Town]:
+    """A new town; at the end, the bot must have kept to Discord's rules."""
+    async with DiscordSimulator() as simulator:
+        guild = simulator.add_guild("Testers")
+        channel = guild.add_text_channel("general")
+        yield Town(simulator=simulator, guild=guild, channel=channel, ada=guild.add_member("ada"), data_dir=data_dir)
+    simulator.check()
+
+
+def is_final(message: Message) -> bool:
+    """Whether it is more than progress."""
+    return not any(embed.get("title") == "On it …" for embed in message.embeds)
+
+
+async def answer(interaction: Interaction) -> Message:
+    """The answer, when it is complete."""
+    await interaction.acknowledged()
+    return await interaction.reply(is_final, within=PATIENCE_S)
+
+
+def fields(message: Message) -> dict[str, str]:
+    """An embed's fields by name."""
+    return {field["name"]: field["value"] for field in message.embeds[0].get("fields", [])}
+
+
+def menu_id(message: Message, kind: str) -> str:
+    """The custom id of the menu that gives files, or does something again."""
+    found: list[Any] = [
+        part["custom_id"]
+        for row in message.components
+        for part in row["components"]
+        if f":{kind}:" in part["custom_id"]
+    ]
+    (custom_id,) = found
+    return str(custom_id)
