@@ -232,7 +232,7 @@ def _without_thoughts(raw: str) -> str:
 
 def _refused_parameter(exc: APIStatusError, sent: dict[str, Any]) -> str | None:
     """The parameter that a 400 or 422 complains of, if it is one that can be left out."""
-    words = f"{exc.code} {exc.message}"
+    words = f"{exc.code} {exc.message} {exc.body}"
     if not _REFUSES_PARAMETER.search(words):
         return None
     return next((name for name in _ADAPTABLE if name in sent and (name == exc.param or name in words)), None)
