@@ -85,6 +85,7 @@ class Connection:
         self._outbox: asyncio.Queue[Json] = asyncio.Queue()
         self._received: deque[float] = deque()
         self._sender: asyncio.Task[None] | None = None
+        self._hung_up = False
 
     async def serve(self) -> None:
         """Say hello, then listen until either side hangs up."""
@@ -102,12 +103,13 @@ class Connection:
                 self._receive(message.data if message.type is WSMsgType.TEXT else "")
         except Closed as closed:
             self._gateway.closures.append(closed.code)
+            self._hung_up = True
             await self._socket.close(code=closed.code, message=closed.reason.encode())
         finally:
             self._sender.cancel()
             if self.session is not None and self.session.connection is self:
                 self.session.connection = None
-            self._gateway.left(self, self._socket.close_code)
+            self._gateway.left(self, None if self._hung_up else self._socket.close_code)
 
     def send(self, payload: Json) -> None:
         """Put a payload into the outbox."""
@@ -123,6 +125,7 @@ class Connection:
 
     async def close(self, code: int) -> None:
         """Hang up politely."""
+        self._hung_up = True
         await self._socket.close(code=code)
 
     def cut(self) -> None:
@@ -170,6 +173,7 @@ class Connection:
         if self.session is not None and (sequence or 0) > self.session.sequence:
             raise Closed(CloseCode.INVALID_SEQUENCE, "Invalid seq specified.")
         self.heartbeats.append(self._gateway.clock.monotonic())
+        self._gateway.world.changes.notify()
         if self._gateway.acknowledge_heartbeats:
             self.send({"op": Opcode.HEARTBEAT_ACK, "d": None, "s": None, "t": None})
 

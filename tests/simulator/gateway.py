@@ -160,7 +160,7 @@ class Gateway:
             self.unknown.append(f"gateway opcode {opcode}: {data}")
 
     def left(self, connection: Connection, code: int | None) -> None:
-        """A connection is over. A client that hangs up with 1000 or 1001 gives its session up."""
+        """A connection is over. A bot that hangs up with 1000 or 1001 gives its session up; ``code`` is its own."""
         self.connections.remove(connection)
         session = connection.session
         if session is not None and session.connection is None and code in {1000, 1001}:

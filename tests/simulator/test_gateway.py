@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import discord
@@ -29,10 +29,13 @@ async def raw(simulator: DiscordSimulator) -> AsyncIterator[RawClient]:
 class Listener(discord.Client):
     """Notes the messages that it hears of."""
 
-    def __init__(self, simulator: DiscordSimulator, **options: object) -> None:
+    def __init__(self, simulator: DiscordSimulator, **options: Any) -> None:
         super().__init__(**client_options(simulator), **options)
         self.heard: asyncio.Queue[str] = asyncio.Queue()
         self.resumes = 0
+
+    async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:
+        """The five seconds that discord.py waits here are for Discord's own limit."""
 
     async def on_message(self, message: discord.Message) -> None:
         self.heard.put_nowait(message.content)
