@@ -49,7 +49,7 @@ class Delivery:
     status: int | None = None
 
 
-@dataclass(eq=False, kw_only=True)
+@dataclass(eq=False, kw_only=True, repr=False)
 class Attachment:
     """A file on the CDN. ``declared_size`` is what its JSON says where that is not the truth."""
 
@@ -66,6 +66,9 @@ class Attachment:
     folder: int = 0
     delivery: Delivery = field(default_factory=Delivery)
     downloads: int = 0
+
+    def __repr__(self) -> str:
+        return f"<Attachment {self.filename}, {len(self.data)} bytes>"
 
     @property
     def url(self) -> str:

@@ -28,7 +28,7 @@ class Changes:
                 waiter.set_result(None)
 
     async def until(self, look: Callable[[], T | None], *, timeout_s: float, what: Callable[[], str]) -> T:
-        """Wait until ``look`` gives something that is neither None nor false, and return it.
+        """Wait until ``look`` gives something that counts as true, and return it.
 
         Args:
             look: called at once and after every change.
@@ -42,7 +42,7 @@ class Changes:
         deadline = loop.time() + timeout_s
         while True:
             found = look()
-            if found is not None and found is not False:
+            if found:
                 return found
             waiter = loop.create_future()
             self._waiters.add(waiter)

@@ -29,7 +29,7 @@ class ChannelKind(IntEnum):
     VOICE = 2
 
 
-@dataclass(eq=False, kw_only=True)
+@dataclass(eq=False, kw_only=True, repr=False)
 class Channel:
     """A channel of a guild, or a direct conversation (``guild`` is None, ``recipient`` the other one)."""
 
@@ -42,6 +42,9 @@ class Channel:
     overwrites: list[Overwrite] = field(default_factory=list["Overwrite"])
     messages: dict[int, Message] = field(default_factory=dict[int, Message])
     voice_status: str | None = None
+
+    def __repr__(self) -> str:
+        return f"<Channel {self.name or 'direct'}>"
 
     @property
     def visible(self) -> list[Message]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tests.simulator.world import World
 
 
-@dataclass(eq=False, kw_only=True)
+@dataclass(eq=False, kw_only=True, repr=False)
 class Guild:
     """A guild that the bot is in."""
 
@@ -32,6 +32,9 @@ class Guild:
     roles: dict[int, Role] = field(default_factory=dict[int, Role])
     members: dict[int, Member] = field(default_factory=dict[int, Member])
     channels: dict[int, Channel] = field(default_factory=dict[int, Channel])
+
+    def __repr__(self) -> str:
+        return f"<Guild {self.name}>"
 
     @property
     def everyone(self) -> Role:

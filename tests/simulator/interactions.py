@@ -66,7 +66,7 @@ def _anything(_: Message) -> bool:
     return True
 
 
-@dataclass(eq=False, kw_only=True)
+@dataclass(eq=False, kw_only=True, repr=False)
 class Interaction:
     """One thing that a member did.
 
@@ -95,6 +95,9 @@ class Interaction:
     followups: list[Message] = field(default_factory=list["Message"])
     modal: Json | None = None
     choices: list[Json] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Interaction {self.describe()}>"
 
     @property
     def ack_latency(self) -> float | None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.simulator.world import World
 
 
-@dataclass(eq=False, kw_only=True)
+@dataclass(eq=False, kw_only=True, repr=False)
 class Membership:
     """Somebody in a guild."""
 
@@ -27,6 +27,9 @@ class Membership:
     user: User
     joined_at: datetime
     roles: list[Role] = field(default_factory=list[Role])
+
+    def __repr__(self) -> str:
+        return f"<Member {self.user.name} of {self.guild.name}>"
 
     @property
     def id(self) -> int:

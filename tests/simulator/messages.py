@@ -76,7 +76,7 @@ def nested(components: Iterable[Json]) -> Iterator[Json]:
         yield from nested(child for key in ("accessory", "component") if (child := component.get(key)))
 
 
-@dataclass(eq=False, kw_only=True)
+@dataclass(eq=False, kw_only=True, repr=False)
 class Message:
     """A message. Its present content is the last of ``versions``.
 
@@ -100,6 +100,9 @@ class Message:
     interaction_metadata: Json | None = None
     edited_at: datetime | None = None
     deleted: bool = False
+
+    def __repr__(self) -> str:
+        return f"<Message {self.id} of {self.author.name}: {self.text!r}>"
 
     @property
     def now(self) -> Content:

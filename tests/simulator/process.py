@@ -135,7 +135,7 @@ class BotProcess:
         return await self.until(look, within=within, what=f"a line with {text!r}")
 
     async def until(self, look: Callable[[], T | None], *, within: float, what: str) -> T:
-        """Wait until ``look`` gives something that is not empty, while the process runs.
+        """Wait until ``look`` gives something that counts as true, while the process runs.
 
         Raises:
             BotExited: the process ended first.

@@ -80,8 +80,9 @@ class RestApi:
     async def _answer(self, request: web.Request, entry: LoggedRequest, arrived: float) -> web.StreamResponse:
         found = ALL_ROUTES.find(request.method, request.path.removeprefix(PREFIX))
         if found is None or not request.path.startswith(PREFIX):
+            refused = self._error(entry, not_found(), {})
             self.unknown.append(str(entry))
-            return self._error(entry, not_found(), {})
+            return refused
         route, entry.params = found
         entry.template = route.template
         fault = self.faults.take(route.method, route.template)

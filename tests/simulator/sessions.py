@@ -17,7 +17,7 @@ REPLAYED_EVENTS = 1_000
 """How many events a session keeps for a resume."""
 
 
-@dataclass(eq=False, kw_only=True)
+@dataclass(eq=False, kw_only=True, repr=False)
 class Session:
     """What one shard of the bot identified as.
 
@@ -36,6 +36,9 @@ class Session:
     events: deque[Json] = field(default_factory=lambda: deque(maxlen=REPLAYED_EVENTS))
     sequence: int = 0
     resumes: int = 0
+
+    def __repr__(self) -> str:
+        return f"<Session {self.id}, shard {self.shard_id} of {self.shard_count}>"
 
     def wants(self, guild_id: int | None, intent: Intent | None) -> bool:
         """Whether an event of that guild (None: direct) and that intent is for this session."""

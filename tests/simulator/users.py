@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from tests.simulator.payloads import Json
 
 
-@dataclass(eq=False, kw_only=True)
+@dataclass(eq=False, kw_only=True, repr=False)
 class User:
     """An account; ``locale`` is the language of its client."""
 
@@ -17,6 +17,9 @@ class User:
     name: str
     bot: bool = False
     locale: str = "en-US"
+
+    def __repr__(self) -> str:
+        return f"<User {self.name}>"
 
     @property
     def mention(self) -> str:
@@ -42,7 +45,7 @@ class User:
         return {**self.payload(), "mfa_enabled": True, "locale": self.locale, "verified": True, "email": None}
 
 
-@dataclass(eq=False, kw_only=True)
+@dataclass(eq=False, kw_only=True, repr=False)
 class Role:
     """A role; the one with the guild's id is @everyone."""
 
@@ -52,6 +55,9 @@ class Role:
     position: int
     mentionable: bool = False
     managed: bool = False
+
+    def __repr__(self) -> str:
+        return f"<Role {self.name}>"
 
     @property
     def mention(self) -> str:
