@@ -9,30 +9,22 @@ import os
 import signal
 import sys
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from loguru import logger
-from pydantic import TypeAdapter, ValidationError
 
-from bot.adapters.decoder.report import Orders, Outcome, Report
-from bot.core.errors import (
-    AudioEmpty,
-    AudioEncrypted,
-    AudioTooLong,
-    DecodeFailed,
-    EarshotError,
-    NoAudioTrack,
-    NotAudio,
-    SpoolFull,
-)
+from bot.adapters.decoder.judgement import Ended, judge
+from bot.adapters.decoder.report import Orders
+from bot.core.errors import AudioTooLong, DecodeFailed
 from bot.core.models import BYTES_PER_SAMPLE, SAMPLE_RATE, DecodedAudio, FetchedAudio
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
     from collections.abc import Mapping
 
+    from bot.adapters.decoder.report import Report
     from bot.adapters.spool import Draft, FileSpool
 
 _CODE_ROOT = Path(__file__).resolve().parents[3]
@@ -40,20 +32,10 @@ _START = "import sys; sys.path.insert(0, sys.argv[1]); from bot.adapters.decoder
 _BARE_ENVIRONMENT = {"PATH": os.defpath, "LANG": "C.UTF-8"}
 _REPORT_BYTES = 4096
 _COMPLAINT_BYTES = 2048
-_REPORT = TypeAdapter(Report)
 _GRACE_S = 1
 """A file may be this much longer than the limit: encoders round up."""
 _ABSURD_S = 48 * 3600.0
 _CLEARLY_LONGER = 1.2
-
-_REFUSALS: Mapping[Outcome, type[EarshotError]] = {
-    Outcome.EMPTY: AudioEmpty,
-    Outcome.NOT_AUDIO: NotAudio,
-    Outcome.NO_AUDIO_TRACK: NoAudioTrack,
-    Outcome.ENCRYPTED: AudioEncrypted,
-    Outcome.NO_ROOM: SpoolFull,
-    Outcome.FAILED: DecodeFailed,
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,16 +51,6 @@ class Confinement:
     wall_s: float = 600.0
 
 
-@dataclass(frozen=True, slots=True)
-class _Ended:
-    """How the child ended."""
-
-    status: int
-    report: bytes
-    complaint: str
-
-
-@dataclass(slots=True)
 class ConfinedDecoder:
     """Decodes in a child process for each file.
 
@@ -90,14 +62,19 @@ class ConfinedDecoder:
             the environment of the bot, which holds its secrets.
     """
 
-    spool: FileSpool
-    confinement: Confinement
-    parallel: int = 2
-    environment: Mapping[str, str] = field(default_factory=dict[str, str])
-    _places: asyncio.Semaphore = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._places = asyncio.Semaphore(self.parallel)
+    def __init__(
+        self,
+        spool: FileSpool,
+        *,
+        confinement: Confinement,
+        parallel: int = 2,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self._spool = spool
+        self._confinement = confinement
+        self._places = asyncio.Semaphore(parallel)
+        self._environment = {**_BARE_ENVIRONMENT, **(environment or {})}
+        self._has_told_of_weakness = False
 
     async def decode(self, audio: FetchedAudio) -> DecodedAudio:
         """Decode the first audio track that gives sound.
@@ -108,20 +85,27 @@ class ConfinedDecoder:
             DecodeFailed: the decoder crashed or ran into a limit.
         """
         declared_s = _sane(audio.declared_s)
-        if declared_s is not None and declared_s > self.confinement.max_minutes * 60 * _CLEARLY_LONGER:
-            raise self._too_long(f"declared as {declared_s:.0f} s")
+        if declared_s is not None and declared_s > self._confinement.max_minutes * 60 * _CLEARLY_LONGER:
+            raise AudioTooLong(f"declared as {declared_s:.0f} s", limit_minutes=self._confinement.max_minutes)
         expected_bytes = int((declared_s or 0) * SAMPLE_RATE) * BYTES_PER_SAMPLE
         async with self._places:
-            with self.spool.draft(expected_bytes=expected_bytes) as draft:
+            with self._spool.draft(expected_bytes=expected_bytes) as draft:
                 ended = await self._run_child(audio.path, draft)
-                report = self._judged(ended, draft)
+                written = os.fstat(draft.fileno()).st_size
+                report = judge(ended, written_bytes=written, limit_minutes=self._confinement.max_minutes)
                 path = draft.keep(audio.sha256)
-        if report.damaged:
-            logger.info("left out {} damaged packets ({} in {})", report.damaged, report.codec, report.container)
+        self._log(report)
         promises = [seconds for seconds in (declared_s, report.declared_s) if seconds is not None]
         return DecodedAudio(path=path, samples=report.samples, declared_s=max(promises, default=None))
 
-    async def _run_child(self, source: Path, draft: Draft) -> _Ended:
+    def _log(self, report: Report) -> None:
+        if report.damaged:
+            logger.info("left out {} damaged packets ({} in {})", report.damaged, report.codec, report.container)
+        if not report.syscalls_filtered and not self._has_told_of_weakness:
+            self._has_told_of_weakness = True
+            logger.warning("this machine cannot filter the decoder's system calls; its other limits hold")
+
+    async def _run_child(self, source: Path, draft: Draft) -> Ended:
         fd = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             child = await asyncio.create_subprocess_exec(
@@ -135,8 +119,8 @@ class ConfinedDecoder:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
                 pass_fds=(draft.fileno(),),
-                cwd=self.spool.root,
-                env={**_BARE_ENVIRONMENT, **self.environment},
+                cwd=self._spool.root,
+                env=self._environment,
                 start_new_session=True,
             )
         except OSError as exc:
@@ -144,10 +128,10 @@ class ConfinedDecoder:
         finally:
             os.close(fd)
         try:
-            async with asyncio.timeout(self.confinement.wall_s):
+            async with asyncio.timeout(self._confinement.wall_s):
                 return await _end_of(child)
         except TimeoutError as exc:
-            raise DecodeFailed(f"no end after {self.confinement.wall_s:.0f} s") from exc
+            raise DecodeFailed(f"no end after {self._confinement.wall_s:.0f} s") from exc
         finally:
             await _kill(child)
 
@@ -156,43 +140,19 @@ class ConfinedDecoder:
             parent_pid=os.getpid(),
             sink_fd=draft.fileno(),
             sample_rate=SAMPLE_RATE,
-            max_samples=int((self.confinement.max_minutes * 60 + _GRACE_S) * SAMPLE_RATE),
-            memory_bytes=self.confinement.memory_bytes,
-            cpu_s=self.confinement.cpu_s,
+            max_samples=int((self._confinement.max_minutes * 60 + _GRACE_S) * SAMPLE_RATE),
+            memory_bytes=self._confinement.memory_bytes,
+            cpu_s=self._confinement.cpu_s,
         )
 
-    def _judged(self, ended: _Ended, draft: Draft) -> Report:
-        """The report of a child that decoded something; it is believed in nothing that can be checked."""
-        if ended.status != 0:
-            raise DecodeFailed(f"{_described_status(ended.status)}: {ended.complaint}")
-        try:
-            report = _REPORT.validate_json(ended.report)
-        except ValidationError as exc:
-            raise DecodeFailed(f"no report that makes sense: {ended.report[:200]!r}") from exc
-        if report.outcome is not Outcome.DECODED:
-            self._refuse(report)
-        written = os.fstat(draft.fileno()).st_size
-        if report.samples < 1 or written != report.samples * BYTES_PER_SAMPLE:
-            raise DecodeFailed(f"{report.samples} samples in {written} bytes")
-        return report
 
-    def _refuse(self, report: Report) -> NoReturn:
-        detail = f"{report.detail} ({report.codec or 'no codec'} in {report.container or 'no container'})"
-        if report.outcome is Outcome.TOO_LONG:
-            raise self._too_long(detail)
-        raise _REFUSALS[report.outcome](detail)
-
-    def _too_long(self, detail: str) -> AudioTooLong:
-        return AudioTooLong(detail, limit_minutes=self.confinement.max_minutes)
-
-
-async def _end_of(child: Process) -> _Ended:
+async def _end_of(child: Process) -> Ended:
     assert child.stdout is not None
     assert child.stderr is not None
     report, complaint, status = await asyncio.gather(
         _start_of(child.stdout, _REPORT_BYTES), _start_of(child.stderr, _COMPLAINT_BYTES), child.wait()
     )
-    return _Ended(status, report, complaint.decode(errors="replace").strip())
+    return Ended(status=status, report=report, complaint=complaint.decode(errors="replace").strip())
 
 
 async def _start_of(stream: asyncio.StreamReader, limit: int) -> bytes:
@@ -209,14 +169,6 @@ async def _kill(child: Process) -> None:
         with suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)
         await child.wait()
-
-
-def _described_status(status: int) -> str:
-    if status == -signal.SIGXCPU:
-        return "out of CPU time"
-    if status < 0:
-        return f"killed by {signal.Signals(-status).name}"
-    return f"ended with {status}"
 
 
 def _sane(declared_s: float | None) -> float | None:
