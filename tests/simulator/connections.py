@@ -76,12 +76,19 @@ class Connection:
         heartbeats: when the bot's heartbeats came; the clock's monotonic time in seconds.
     """
 
-    def __init__(self, gateway: Gateway, socket: web.WebSocketResponse, compressor: Compressor) -> None:
+    def __init__(
+        self,
+        gateway: Gateway,
+        socket: web.WebSocketResponse,
+        compressor: Compressor,
+        transport: asyncio.Transport | None,
+    ) -> None:
         self.session: Session | None = None
         self.heartbeats: list[float] = []
         self._gateway = gateway
         self._socket = socket
         self._compressor = compressor
+        self._transport = transport
         self._outbox: asyncio.Queue[Json] = asyncio.Queue()
         self._received: deque[float] = deque()
         self._sender: asyncio.Task[None] | None = None
@@ -113,6 +120,7 @@ class Connection:
 
     def send(self, payload: Json) -> None:
         """Put a payload into the outbox."""
+        self._gateway.audit.event(payload)
         self._outbox.put_nowait(payload)
 
     async def flushed(self) -> None:
@@ -130,9 +138,8 @@ class Connection:
 
     def cut(self) -> None:
         """Break the line without a word, as a failing network does."""
-        transport = self._socket._req.transport if self._socket._req else None  # pyright: ignore[reportPrivateUsage] # aiohttp has no other way to it
-        if transport is not None:
-            transport.abort()
+        if self._transport is not None:
+            self._transport.abort()
 
     async def _send_all(self) -> None:
         while True:

@@ -18,6 +18,7 @@ from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT7, DRAFT202012
 
 from tests.simulator.errors import FormProblem
+from tests.simulator.payloads import members
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -82,7 +83,7 @@ class Contracts:
             "properties": {"code": {"type": "string"}, "message": {"type": "string"}},
             "required": ["code", "message"],
         }
-        received = _with_bit_fields(gateway)
+        received = _as_discord_sends(gateway)
         sent = {**received, "definitions": {**received["definitions"], "Snowflake": {"type": ["string", "integer"]}}}
         self._definitions: Json = gateway["definitions"]
         registry: Registry[Any] = Registry()
@@ -175,12 +176,21 @@ class Contracts:
         return self._registry.resolver(_ANSWERS).lookup(reference).contents
 
 
-def _with_bit_fields(gateway: Json) -> Json:
-    """The gateway's schema, where flags are any set of bits: made from enumerations, it allows one bit alone."""
-    definitions = {
-        name: {"type": "integer", "minimum": 0} if name.endswith("Flags") and schema.get("type") == "number" else schema
-        for name, schema in gateway["definitions"].items()
-    }
+def _as_discord_sends(gateway: Json) -> Json:
+    """The gateway's schema, less what is wrong with its making from TypeScript types.
+
+    Enumerations of flags allow one bit alone; any set of bits is right. Some payloads have no ``d`` there, where
+    Discord sends null or, with RESUMED, a trace.
+    """
+    definitions: Json = {}
+    for name, schema in gateway["definitions"].items():
+        properties = members(schema.get("properties"))
+        if name.endswith("Flags") and schema.get("type") == "number":
+            definitions[name] = {"type": "integer", "minimum": 0}
+        elif properties.get("d") == {"not": {}}:
+            definitions[name] = {**schema, "properties": {**properties, "d": {"type": ["null", "object"]}}}
+        else:
+            definitions[name] = schema
     return {**gateway, "definitions": definitions}
 
 
@@ -194,11 +204,11 @@ def _pointer(*parts: str) -> str:
 
 
 @cache
-def load() -> Contracts | None:
+def load(folder: Path = FOLDER) -> Contracts | None:
     """Read the schemas once; None where they are not there."""
     try:
-        openapi = json.loads((FOLDER / "openapi.json").read_bytes())
-        gateway = json.loads((FOLDER / "gateway.schema.json").read_bytes())
+        openapi = json.loads((folder / "openapi.json").read_bytes())
+        gateway = json.loads((folder / "gateway.schema.json").read_bytes())
     except FileNotFoundError:
         return None
     return Contracts(openapi, gateway)

@@ -20,10 +20,6 @@ class Refused(AssertionError):
     """A member tried what Discord's client would not let them do."""
 
 
-class SimulatorBroken(AssertionError):
-    """The simulator itself sent something that Discord's own schemas refuse."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FormProblem:
     """One thing that is wrong with a body. ``path`` leads to it; ``code`` is Discord's."""

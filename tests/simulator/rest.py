@@ -25,6 +25,7 @@ from tests.simulator.routing import Answer, Call, Route
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from tests.simulator.audit import Audit
     from tests.simulator.contracts import Contracts
     from tests.simulator.faults import Fault
     from tests.simulator.world import World
@@ -53,18 +54,17 @@ class RestApi:
         rate_limits: the buckets.
         violations: bodies that were refused (400, code 50035).
         unknown: requests that the simulator has no route for.
-        broken: answers of the simulator itself that Discord's schema refuses, or errors in it.
     """
 
-    def __init__(self, world: World, contracts: Contracts | None, token: str) -> None:
+    def __init__(self, world: World, contracts: Contracts | None, audit: Audit, token: str) -> None:
         self.log = RequestLog()
         self.faults = Faults()
         self.rate_limits = RateLimits(world.clock)
         self.violations: list[Violation] = []
         self.unknown: list[str] = []
-        self.broken: list[str] = []
         self._world = world
         self._contracts = contracts
+        self._audit = audit
         self._token = token
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
@@ -100,7 +100,7 @@ class RestApi:
         except ApiError as error:
             self._note_violation(entry, error)
             return self._error(entry, error, verdict.headers)
-        self._check_answer(entry, answer.status, answer.body)
+        self._audit.answer(entry.method, entry.template, answer.status, answer.body)
         if fault is not None and fault.lose_answer:
             return _cut(request)
         entry.status, entry.answer = answer.status, answer.body
@@ -140,13 +140,13 @@ class RestApi:
 
     def _limited(self, entry: LoggedRequest, verdict: Verdict) -> web.StreamResponse:
         entry.status, entry.answer = 429, verdict.body()
-        self._check_answer(entry, 429, entry.answer)
+        self._audit.answer(entry.method, entry.template, 429, entry.answer)
         return _response(429, entry.answer, verdict.headers)
 
     def _error(self, entry: LoggedRequest, error: ApiError, headers: Mapping[str, str]) -> web.StreamResponse:
         entry.status, entry.answer = error.status, error.body()
         if entry.template:
-            self._check_answer(entry, error.status, entry.answer)
+            self._audit.answer(entry.method, entry.template, error.status, entry.answer)
         return _response(error.status, entry.answer, headers)
 
     def _note_violation(self, entry: LoggedRequest, error: ApiError) -> None:
@@ -154,13 +154,6 @@ class RestApi:
             problems = error.problems or (FormProblem(path=(), code="", message=error.message),)
             where = f"{entry.method} {entry.template}"
             self.violations.append(Violation(where=where, problems=problems, body=entry.body))
-
-    def _check_answer(self, entry: LoggedRequest, status: int, body: object) -> None:
-        if self._contracts is None:
-            return
-        problems = self._contracts.answer(entry.method, entry.template, status=status, body=body)
-        if problems:
-            self.broken.append(f"{entry.method} {entry.template} → {status}: {problems[0]} in {body}")
 
 
 def _response(status: int, body: object, headers: Mapping[str, str]) -> web.Response:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import traceback
 from typing import TYPE_CHECKING, Self
 
 import aiohttp
 from aiohttp import web
 
 from tests.simulator import cdn, contracts
+from tests.simulator.audit import Audit
 from tests.simulator.certificates import certificates
 from tests.simulator.clock import Clock
 from tests.simulator.gateway import Gateway
@@ -46,12 +48,13 @@ class DiscordSimulator:
         self.token = token
         self.clock = Clock()
         schemas = contracts.load()
-        self.gateway = Gateway(self.clock, schemas, token)
+        self._audit = Audit(schemas)
+        self.gateway = Gateway(self.clock, schemas, self._audit, token)
         self.gateway.privileged = privileged or self.gateway.privileged
         self.world = World(self.gateway, self.clock)
         self.gateway.attach(self.world)
         self.gateway.on_violation = self._violated
-        self.rest = RestApi(self.world, schemas, token)
+        self.rest = RestApi(self.world, schemas, self._audit, token)
         self.proxy = ConnectProxy()
         self._hosts: list[str] = []
         self._runner: web.AppRunner | None = None
@@ -124,7 +127,7 @@ class DiscordSimulator:
         """
         found = [f"the bot sent what Discord refuses: {violation}" for violation in self.violations]
         found += [f"the bot asked for something the simulator does not know: {what}" for what in self.unknown]
-        found += [f"the simulator answered as Discord never would: {what}" for what in self.rest.broken]
+        found += [f"the simulator did what Discord never would: {what}" for what in self._audit.findings()]
         if found:
             raise AssertionError("\n".join(found))
 
@@ -150,6 +153,15 @@ class DiscordSimulator:
         await self._runner.cleanup()
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
+        try:
+            return await self._serve(request)
+        except ConnectionError:
+            raise  # whoever asked has hung up
+        except Exception:  # noqa: BLE001 - a mistake of the simulator must fail the test, not look like Discord's
+            self._audit.report(f"{request.method} {request.path} failed:\n{traceback.format_exc()}")
+            return web.Response(status=500)
+
+    async def _serve(self, request: web.Request) -> web.StreamResponse:
         host = request.host.partition(":")[0]
         if host == "discord.com":
             return await self.rest.handle(request)

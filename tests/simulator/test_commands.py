@@ -194,6 +194,14 @@ async def test_options_of_every_kind(simulator: DiscordSimulator, guild: Guild, 
     resolved = used.payload["data"]["resolved"]
     assert set(resolved) == {"users", "members", "channels", "roles", "attachments"}
     assert resolved["attachments"][str(file.id)]["ephemeral"] is True
-    for wrong in ({"word": "two"}, {"count": 6}, {"count": True}, {"ratio": "x"}, {"who": role}, {"file": "a.ogg"}):
+    wrongs: list[dict[str, Any]] = [
+        {"word": "two"},
+        {"count": 6},
+        {"count": True},
+        {"ratio": "x"},
+        {"who": role},
+        {"file": "a.ogg"},
+    ]
+    for wrong in wrongs:
         with pytest.raises(Refused):
             await ada.slash(channel, "go", **wrong)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.simulator import contracts
-from tests.simulator.contracts import Contracts
 from tests.simulator.routes import ALL_ROUTES
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.simulator.contracts import Contracts
 
 CALLBACK = "/interactions/{interaction_id}/{interaction_token}/callback"
 MESSAGES = "/channels/{channel_id}/messages"
@@ -53,13 +58,8 @@ def test_ids_may_be_numbers_in_requests_alone(schemas: Contracts) -> None:
     assert schemas.answer("GET", "/users/{user_id}", status=200, body={"id": 5})
 
 
-def test_missing_files_mean_no_checks(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
-    monkeypatch.setattr(contracts, "FOLDER", tmp_path)
-    contracts.load.cache_clear()
-    try:
-        assert contracts.load() is None
-    finally:
-        contracts.load.cache_clear()
+def test_missing_files_mean_no_checks(tmp_path: Path) -> None:
+    assert contracts.load(tmp_path) is None
 
 
 def test_a_check_is_quick(schemas: Contracts) -> None:

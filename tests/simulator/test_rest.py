@@ -132,41 +132,39 @@ ROW: dict[str, Any] = {"type": 1, "components": [{"type": 2, "style": 1, "label"
 V2 = 1 << 15
 
 
-@pytest.mark.parametrize(
-    ("body", "where"),
-    [
-        ({"content": "x" * 2001}, "content"),
-        ({"content": 5}, "content"),
-        ({"embeds": [{"title": "x" * 257}]}, "embeds"),
-        ({"embeds": [{"description": "x" * 4097}]}, "embeds"),
-        ({"embeds": [{"description": "x" * 3500}, {"description": "x" * 2600}]}, "embeds"),
-        ({"embeds": [{"fields": [{"name": " ", "value": "x"}]}]}, "embeds"),
-        ({"embeds": [{"description": "x"}] * 11}, "embeds"),
-        ({"content": "x", "components": [ROW, ROW]}, "components"),
-        ({"content": "x", "components": [ROW] * 6}, "components"),
-        ({"content": "x", "components": [{"type": 1, "components": []}]}, "components"),
-        ({"content": "x", "components": [{"type": 10, "content": "x"}]}, "components"),
-        (
-            {"content": "x", "components": [{"type": 1, "components": [{"type": 2, "style": 1, "custom_id": "a"}]}]},
-            "components",
-        ),
-        (
-            {
-                "content": "x",
-                "components": [
-                    {"type": 1, "components": [{"type": 2, "style": 1, "label": "x", "custom_id": "a" * 101}]}
-                ],
-            },
-            "components",
-        ),
-        ({"flags": V2, "content": "x", "components": [{"type": 10, "content": "x"}]}, "content"),
-        ({"flags": V2, "components": [{"type": 10, "content": "x"}] * 41}, "components"),
-        ({"flags": V2, "components": [{"type": 10, "content": "x" * 2500}] * 2}, "components"),
-        ({"content": "x", "allowed_mentions": {"parse": ["users"], "users": ["1"]}}, "allowed_mentions"),
-        ({"content": "x", "attachments": [{"id": 0, "filename": "a.txt"}]}, "attachments"),
-        ({"content": "x", "message_reference": {"message_id": "1"}}, "message_reference"),
-    ],
-)
+MALFORMED: list[tuple[dict[str, Any], str]] = [
+    ({"content": "x" * 2001}, "content"),
+    ({"content": 5}, "content"),
+    ({"embeds": [{"title": "x" * 257}]}, "embeds"),
+    ({"embeds": [{"description": "x" * 4097}]}, "embeds"),
+    ({"embeds": [{"description": "x" * 3500}, {"description": "x" * 2600}]}, "embeds"),
+    ({"embeds": [{"fields": [{"name": " ", "value": "x"}]}]}, "embeds"),
+    ({"embeds": [{"description": "x"}] * 11}, "embeds"),
+    ({"content": "x", "components": [ROW, ROW]}, "components"),
+    ({"content": "x", "components": [ROW] * 6}, "components"),
+    ({"content": "x", "components": [{"type": 1, "components": []}]}, "components"),
+    ({"content": "x", "components": [{"type": 10, "content": "x"}]}, "components"),
+    (
+        {"content": "x", "components": [{"type": 1, "components": [{"type": 2, "style": 1, "custom_id": "a"}]}]},
+        "components",
+    ),
+    (
+        {
+            "content": "x",
+            "components": [{"type": 1, "components": [{"type": 2, "style": 1, "label": "x", "custom_id": "a" * 101}]}],
+        },
+        "components",
+    ),
+    ({"flags": V2, "content": "x", "components": [{"type": 10, "content": "x"}]}, "content"),
+    ({"flags": V2, "components": [{"type": 10, "content": "x"}] * 41}, "components"),
+    ({"flags": V2, "components": [{"type": 10, "content": "x" * 2500}] * 2}, "components"),
+    ({"content": "x", "allowed_mentions": {"parse": ["users"], "users": ["1"]}}, "allowed_mentions"),
+    ({"content": "x", "attachments": [{"id": 0, "filename": "a.txt"}]}, "attachments"),
+    ({"content": "x", "message_reference": {"message_id": "1"}}, "message_reference"),
+]
+
+
+@pytest.mark.parametrize(("body", "where"), MALFORMED)
 async def test_malformed_messages_are_violations(
     simulator: DiscordSimulator, channel: Channel, raw: RawClient, body: dict[str, Any], where: str
 ) -> None:

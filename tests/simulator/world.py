@@ -30,11 +30,7 @@ class Dispatcher(Protocol):
     def dispatch(
         self, event: str, data: Json, *, guild_id: int | None, intent: Intent | None, redacted: Json | None = None
     ) -> None:
-        """Send an event to every session that wants it; ``redacted`` to those without message content.
-
-        Raises:
-            SimulatorBroken: the event is not as Discord's schema says.
-        """
+        """Send an event to every session that wants it; ``redacted`` to those without message content."""
         ...
 
     async def flushed(self) -> None:
