@@ -22,11 +22,15 @@ import numpy as np
 from av.audio.stream import AudioStream
 from av.video.stream import VideoStream
 
+from bot.core.models import FetchedAudio
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from av.container import OutputContainer
     from numpy.typing import NDArray
+
+    from bot.adapters.spool import FileSpool
 
 SPEECH_FILE = Path(__file__).parent / "data" / "speech" / "jfk.wav"
 SPEECH_S = 11.0
@@ -248,6 +252,16 @@ def wav_header(*, format_tag: int = 1, channels: int = 1, rate: int = _RATE, bit
         + b"data"
         + struct.pack("<I", data_bytes)
     )
+
+
+def spooled(spool: FileSpool, data: bytes, *, declared_s: float | None = None) -> FetchedAudio:
+    """A file as the fetcher leaves it, its name a hostile one."""
+    with spool.draft() as draft:
+        draft.write(data)
+        path = draft.keep(draft.sha256)
+        return FetchedAudio(
+            path=path, sha256=draft.sha256, size=len(data), filename="../../x\0;$(y).mp3", declared_s=declared_s
+        )
 
 
 def pcm16(samples: NDArray[np.float32]) -> bytes:

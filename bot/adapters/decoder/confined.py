@@ -106,7 +106,10 @@ class ConfinedDecoder:
             logger.warning("this machine cannot filter the decoder's system calls; its other limits hold")
 
     async def _run_child(self, source: Path, draft: Draft) -> Ended:
-        fd = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            fd = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError as exc:
+            raise DecodeFailed(f"the file cannot be read: {exc}") from exc
         try:
             child = await asyncio.create_subprocess_exec(
                 sys.executable,
