@@ -1,0 +1,309 @@
+"""The transcriber: processes with a model, ready when they are wanted and gone when they are not."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from loguru import logger
+
+from bot.adapters.whisper import protocol
+from bot.adapters.whisper.embedded import EMBEDDED
+from bot.adapters.whisper.process import COMMAND, WhisperProcess
+from bot.core.errors import TranscriberCrashed, TranscriptionFailed, UnknownLanguage
+from bot.core.models import Transcript
+from bot.core.transcripts import UNDETERMINED, notes_on
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from bot.core.models import DecodedAudio, Segment, TranscriptionOptions
+
+MAX_STARTS = 3
+LOAD_TIMEOUT_S = 1_800.0
+"""A large model over a slow line takes its time."""
+STALL_S = 300.0
+"""One window of a large model on a small machine, tried four times."""
+_WALL_BASE_S, _WALL_PER_S = 120.0, 20.0
+NICENESS = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TranscriberState:
+    """Whether it can work at once; ``detail`` says why it ``failed``."""
+
+    name: Literal["cold", "loading", "ready", "failed"]
+    detail: str = ""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Progress:
+    """What is known of a job; it outlives the process that works on it."""
+
+    language: str | None
+    probability: float = 1.0
+    until: int = 0
+    segments: list[Segment] = field(default_factory=list["Segment"])
+
+
+class WhisperTranscriber:
+    """Implements ``bot.core.ports.Transcriber``, each job in a process of its own.
+
+    Args:
+        model: ``embedded``, a path, or a name that faster-whisper knows.
+        models_dir: where models are kept.
+        wheels_dir: where the wheels of the embedded model are kept; beside the models by default.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        compute_type: ``auto``, or one of CTranslate2's.
+        threads: for each process; 0 is a share of the cores.
+        concurrency: jobs at once; further ones wait in their order.
+        standby: processes that are kept loaded besides while there is work, so that one that is cancelled is replaced
+            at once; 0 saves their memory.
+        idle_s: seconds without work after which all processes end.
+        beam_size: hypotheses that are followed at once.
+        load_timeout_s: seconds that loading may take, downloads included.
+        stall_s: seconds without a sign of life after which a process is taken for dead.
+        command: starts a process.
+    """
+
+    def __init__(  # noqa: PLR0913 -- what an operator may choose
+        self,
+        *,
+        model: str,
+        models_dir: Path,
+        wheels_dir: Path | None = None,
+        device: str = "auto",
+        compute_type: str = "auto",
+        threads: int = 0,
+        concurrency: int = 1,
+        standby: int = 1,
+        idle_s: float = 900.0,
+        beam_size: int = 5,
+        load_timeout_s: float = LOAD_TIMEOUT_S,
+        stall_s: float = STALL_S,
+        command: Sequence[str] = COMMAND,
+    ) -> None:
+        self._setup = protocol.Setup(
+            model=str(Path(model).absolute()) if Path(model).is_dir() else model,
+            models_dir=str(models_dir.absolute()),
+            wheels_dir=str((wheels_dir or models_dir.parent / "wheels").absolute()),
+            device=device,
+            compute_type=compute_type,
+            threads=threads,
+            concurrency=concurrency,
+            beam_size=beam_size,
+            niceness=NICENESS,
+        )
+        self._name = EMBEDDED if model == "embedded" else Path(model).name
+        self._standby, self._idle_s = standby, idle_s
+        self._load_timeout_s, self._stall_s = load_timeout_s, stall_s
+        self._command = command
+        self._slots = asyncio.Semaphore(concurrency)
+        self._loading = asyncio.Lock()  # one at a time: a model is downloaded once, and loading is heavy
+        self._idle: list[WhisperProcess] = []
+        self._busy: set[WhisperProcess] = set()
+        self._dying: set[asyncio.Task[None]] = set()
+        self._filling: asyncio.Task[None] | None = None
+        self._unloading: asyncio.TimerHandle | None = None
+        self._failure = ""
+        self._closed = False
+
+    @property
+    def state(self) -> TranscriberState:
+        """Whether it can work at once."""
+        if self._failure:
+            return TranscriberState(name="failed", detail=self._failure)
+        if self._busy or self._idle:
+            return TranscriberState(name="ready")
+        return TranscriberState(name="loading" if self._loading.locked() else "cold")
+
+    def pids(self) -> tuple[int, ...]:
+        """Give the numbers of all processes that have a model loaded, those at work first."""
+        return tuple(process.pid for process in (*self._busy, *self._idle))
+
+    async def warm_up(self) -> None:
+        """Load the model, so that the first job need not wait.
+
+        Raises:
+            TranscriptionFailed: it cannot be loaded.
+        """
+        async with self._slots:
+            process = await self._acquire()
+            self._give_back(process)
+        self._keep_standby()
+
+    async def aclose(self) -> None:
+        """End all processes."""
+        self._closed = True
+        self._cancel_unloading()
+        if self._filling is not None:
+            self._filling.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._filling
+        for process in (*self._busy, *self._idle):
+            self._end(process)
+        await asyncio.gather(*self._dying)
+
+    async def transcribe(
+        self,
+        audio: DecodedAudio,
+        options: TranscriptionOptions,
+        *,
+        on_segments: Callable[[tuple[Segment, ...], float], None],
+    ) -> Transcript:
+        """Transcribe ``audio``; see ``bot.core.ports.Transcriber``.
+
+        A process that dies is replaced, and the next one goes on after the last window that was finished.
+        """
+        progress = _Progress(language=options.language)
+        async with self._slots:
+            await self._persist(audio, options, progress, on_segments)
+        language = progress.language or UNDETERMINED
+        return Transcript(
+            language=language,
+            language_probability=progress.probability,
+            duration_s=audio.duration_s,
+            segments=tuple(progress.segments),
+            model=self._name,
+            task=options.task,
+            notes=notes_on(
+                segments=progress.segments,
+                language=language,
+                probability=progress.probability,
+                decoded_s=audio.duration_s,
+                declared_s=audio.declared_s,
+            ),
+        )
+
+    async def _persist(
+        self,
+        audio: DecodedAudio,
+        options: TranscriptionOptions,
+        progress: _Progress,
+        on_segments: Callable[[tuple[Segment, ...], float], None],
+    ) -> None:
+        def note(answer: protocol.Found | protocol.Finished) -> None:
+            if isinstance(answer, protocol.Found):
+                if progress.language is None:
+                    progress.language, progress.probability = answer.language, min(answer.probability, 1.0)
+                return
+            progress.until = answer.until
+            progress.segments.extend(answer.segments)
+            on_segments(answer.segments, min(answer.until / audio.samples, 1.0))
+
+        for start in range(1, MAX_STARTS + 1):
+            try:
+                await self._work(audio, options, progress, note)
+            except TranscriberCrashed as crash:
+                logger.warning("transcriber crashed, start {} of {}: {}", start, MAX_STARTS, crash.detail)
+                if start == MAX_STARTS:
+                    raise
+            else:
+                return
+
+    async def _work(
+        self,
+        audio: DecodedAudio,
+        options: TranscriptionOptions,
+        progress: _Progress,
+        note: Callable[[protocol.Found | protocol.Finished], None],
+    ) -> None:
+        process = await self._acquire()
+        job = protocol.Job(
+            path=str(audio.path.absolute()),
+            samples=audio.samples,
+            begin=progress.until,
+            language=progress.language,
+            task=options.task,
+            hot_words=options.hot_words,
+        )
+        self._keep_standby()
+        limit_s = _WALL_BASE_S + _WALL_PER_S * audio.duration_s
+        try:
+            async with asyncio.timeout(limit_s):
+                await process.work(job, stall_s=self._stall_s, on_answer=note)
+        except UnknownLanguage:
+            self._give_back(process)
+            raise
+        except BaseException as exc:
+            self._end(process)
+            if isinstance(exc, TimeoutError):
+                raise TranscriptionFailed(f"not done after {limit_s:.0f} s") from exc
+            raise
+        self._give_back(process)
+
+    async def _acquire(self) -> WhisperProcess:
+        """Take a process that is ready, or start one."""
+        self._cancel_unloading()
+        process = self._pop_idle()
+        if process is None:
+            async with self._loading:
+                process = self._pop_idle() or await self._load()
+        self._busy.add(process)
+        return process
+
+    def _pop_idle(self) -> WhisperProcess | None:
+        while self._idle:
+            process = self._idle.pop()
+            if process.alive:
+                return process
+            self._end(process)
+        return None
+
+    async def _load(self) -> WhisperProcess:
+        try:
+            process = await WhisperProcess.start(
+                self._setup, load_timeout_s=self._load_timeout_s, command=self._command
+            )
+        except TranscriptionFailed as exc:
+            self._failure = exc.detail
+            raise
+        self._failure = ""
+        return process
+
+    def _give_back(self, process: WhisperProcess) -> None:
+        self._busy.discard(process)
+        if self._closed:
+            self._end(process)
+            return
+        self._idle.append(process)
+        if not self._busy:
+            self._cancel_unloading()
+            self._unloading = asyncio.get_running_loop().call_later(self._idle_s, self._unload)
+
+    def _end(self, process: WhisperProcess) -> None:
+        self._busy.discard(process)
+        if process in self._idle:
+            self._idle.remove(process)
+        process.kill()
+        ending = asyncio.create_task(process.ended())
+        self._dying.add(ending)
+        ending.add_done_callback(self._dying.discard)
+
+    def _keep_standby(self) -> None:
+        if self._filling is None or self._filling.done():
+            self._filling = asyncio.create_task(self._fill())
+
+    async def _fill(self) -> None:
+        while not self._closed and len(self._idle) < self._standby:
+            async with self._loading:
+                if len(self._idle) >= self._standby:
+                    return
+                try:
+                    self._idle.append(await self._load())
+                except TranscriptionFailed as exc:  # whoever needs a process next will see it again
+                    logger.warning("no standby transcriber: {}", exc.detail)
+                    return
+
+    def _unload(self) -> None:
+        logger.info("transcriber idle, unloading {}", self._name)
+        for process in tuple(self._idle):
+            self._end(process)
+
+    def _cancel_unloading(self) -> None:
+        if self._unloading is not None:
+            self._unloading.cancel()
+            self._unloading = None

@@ -1,0 +1,153 @@
+"""Stretches of speech, and the windows that they are packed into.
+
+Whisper looks at no more than 30 seconds at once. Speech is found by a voice activity detector, the silence between is
+cut out, and what is left is packed into windows; times in a window are mapped back through its spans. Everything here
+is lazy: the first window is there before the end of the recording was looked at.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bot.core.models import SAMPLE_RATE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+FRAME = 512
+"""Samples for which the detector gives one probability."""
+
+MAX_WINDOW_S = 28.0
+_SPEECH = 0.5
+_SILENCE = 0.35
+"""Speech begins above the one and ends below the other (Silero's defaults)."""
+_MIN_SILENCE = round(0.3 * SAMPLE_RATE / FRAME)
+_MIN_SPEECH = round(0.1 * SAMPLE_RATE / FRAME)
+_PADDING = round(0.4 * SAMPLE_RATE)
+_MAX_SPAN = int((MAX_WINDOW_S * SAMPLE_RATE - 2 * _PADDING) / FRAME)
+_SMOOTHING = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """Samples from ``start`` up to ``end``."""
+
+    start: int
+    end: int
+
+    @property
+    def samples(self) -> int:
+        """How many there are."""
+        return self.end - self.start
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """Spans that are listened to as if they followed each other."""
+
+    spans: tuple[Span, ...]
+
+    @property
+    def samples(self) -> int:
+        """Samples of all spans together."""
+        return sum(span.samples for span in self.spans)
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds of all spans together."""
+        return self.samples / SAMPLE_RATE
+
+    @property
+    def end(self) -> int:
+        """The first sample after the window."""
+        return self.spans[-1].end
+
+    def moved(self, samples: int) -> Window:
+        """Give the same window, ``samples`` later."""
+        return Window(spans=tuple(Span(start=span.start + samples, end=span.end + samples) for span in self.spans))
+
+    def interval(self, start_s: float, end_s: float) -> tuple[float, float]:
+        """Map an interval within the window to seconds of the recording.
+
+        Both ends are put into the span that holds its middle, so that no word reaches over a silence that was cut out.
+        """
+        middle = (start_s + end_s) / 2 * SAMPLE_RATE
+        before = 0
+        for span in self.spans[:-1]:
+            if middle < before + span.samples:
+                break
+            before += span.samples
+        else:
+            span = self.spans[-1]
+        shift = span.start - before
+        low, high = span.start, span.end
+        times = (min(max(time * SAMPLE_RATE + shift, low), high) / SAMPLE_RATE for time in (start_s, end_s))
+        return next(times), next(times)
+
+
+def find_speech(probabilities: Iterable[float]) -> Iterator[Span]:
+    """Yield stretches of speech, unpadded, given the probability for each frame.
+
+    A stretch that would not fit into a window is cut where it is most likely quiet.
+    """
+    history: list[float] = []  # from the frame `start` on
+    start = index = -1
+    quiet = 0  # frames since speech was last heard
+    for index, probability in enumerate(probabilities):
+        if start < 0:
+            if probability >= _SPEECH:
+                start, quiet, history = index, 0, [probability]
+            continue
+        history.append(probability)
+        if probability >= _SPEECH:
+            quiet = 0
+        elif probability < _SILENCE or quiet:
+            quiet += 1
+        if quiet >= _MIN_SILENCE:
+            end = index + 1 - quiet
+            if end - start >= _MIN_SPEECH:
+                yield Span(start=start * FRAME, end=end * FRAME)
+            start = -1
+        elif len(history) >= _MAX_SPAN:
+            cut = _quietest(history)
+            yield Span(start=start * FRAME, end=(start + cut) * FRAME)
+            start, history = start + cut, history[cut:]
+            quiet = min(quiet, len(history))
+    if start >= 0 and index + 1 - quiet - start >= _MIN_SPEECH:
+        yield Span(start=start * FRAME, end=(index + 1 - quiet) * FRAME)
+
+
+def _quietest(history: Sequence[float]) -> int:
+    """Give the index in the second half around which speech is least likely."""
+    first = len(history) // 2
+    means = [sum(history[at : at + _SMOOTHING]) for at in range(first, len(history) - _SMOOTHING + 1)]
+    return first + means.index(min(means)) + _SMOOTHING // 2
+
+
+def pad(spans: Iterable[Span], *, total: int) -> Iterator[Span]:
+    """Widen spans by what surrounds speech; two that would overlap share the silence between them."""
+    previous: Span | None = None
+    for span in spans:
+        widened = Span(start=max(0, span.start - _PADDING), end=min(total, span.end + _PADDING))
+        if previous is not None:
+            if previous.end > widened.start:
+                middle = min(max((previous.end + widened.start) // 2, previous.start), span.start)
+                previous, widened = Span(start=previous.start, end=middle), Span(start=middle, end=widened.end)
+            yield previous
+        previous = widened
+    if previous is not None:
+        yield previous
+
+
+def pack(spans: Iterable[Span]) -> Iterator[Window]:
+    """Fill windows of at most `MAX_WINDOW_S` with spans, in their order."""
+    limit = round(MAX_WINDOW_S * SAMPLE_RATE)
+    held: list[Span] = []
+    for span in spans:
+        if held and sum(each.samples for each in held) + span.samples > limit:
+            yield Window(spans=tuple(held))
+            held = []
+        held.append(span)
+    if held:
+        yield Window(spans=tuple(held))
