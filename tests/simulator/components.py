@@ -20,6 +20,9 @@ MAX_ROWS = 5
 MAX_BUTTONS_IN_ROW = 5
 MAX_COMPONENTS_V2 = 40
 MAX_TEXT_V2 = 4_000
+MAX_CUSTOM_ID = 100
+MAX_LABEL = 80
+MAX_OPTIONS = 25
 
 _LINK, _PREMIUM = 5, 6
 _SELECTS = frozenset({3, 5, 6, 7, 8})
@@ -35,15 +38,8 @@ _MEDIA_KEYS = frozenset({"media", "file"})
 
 def component_problems(components: Sequence[Json], *, v2: bool) -> Iterator[FormProblem]:
     """What is wrong with a message's components, besides what the schema says."""
-    if v2:
-        yield from _layout_problems(components)
-    else:
-        for index, row in enumerate(components):
-            if row["type"] != ACTION_ROW:
-                yield _problem(("components", index, "type"), "Value must be one of {1}", code="UNION_TYPE_CHOICES")
-        if len(components) > MAX_ROWS:
-            yield _problem(("components",), "Must be 5 or fewer in length.", code="BASE_TYPE_BAD_LENGTH")
-    seen: set[str] = set()
+    yield from _layout_problems(components) if v2 else _classic_problems(components)
+    yield from _custom_id_problems(components)
     for part in nested(components):
         if part["type"] == ACTION_ROW:
             yield from _row_problems(part)
@@ -51,12 +47,29 @@ def component_problems(components: Sequence[Json], *, v2: bool) -> Iterator[Form
             yield from _button_problems(part)
         elif part["type"] == STRING_SELECT:
             yield from _select_problems(part)
+
+
+def _classic_problems(components: Sequence[Json]) -> Iterator[FormProblem]:
+    for index, row in enumerate(components):
+        if row["type"] != ACTION_ROW:
+            yield _problem(("components", index, "type"), "Value must be one of {1}", code="UNION_TYPE_CHOICES")
+    if len(components) > MAX_ROWS:
+        yield _problem(("components",), "Must be 5 or fewer in length.", code="BASE_TYPE_BAD_LENGTH")
+
+
+def _custom_id_problems(components: Sequence[Json]) -> Iterator[FormProblem]:
+    seen: set[str] = set()
+    for part in nested(components):
         custom_id = part.get("custom_id")
-        if custom_id is not None and custom_id in seen:
+        if custom_id is None:
+            continue
+        if custom_id in seen:
             yield _problem(
                 ("components",), "Component custom id cannot be duplicated", code="COMPONENT_CUSTOM_ID_DUPLICATED"
             )
-        seen.add(custom_id or "")
+        if len(custom_id) > MAX_CUSTOM_ID:
+            yield _problem(("components",), "Must be 100 or fewer in length.", code="BASE_TYPE_BAD_LENGTH")
+        seen.add(custom_id)
 
 
 def _layout_problems(components: Sequence[Json]) -> Iterator[FormProblem]:
@@ -79,6 +92,8 @@ def _row_problems(row: Json) -> Iterator[FormProblem]:
 def _button_problems(button: Json) -> Iterator[FormProblem]:
     style = button["style"]
     has_url, has_id = bool(button.get("url")), bool(button.get("custom_id"))
+    if len(button.get("label") or "") > MAX_LABEL:
+        yield _problem(("components",), "Must be 80 or fewer in length.", code="BASE_TYPE_BAD_LENGTH")
     if style != _PREMIUM and not button.get("label") and not button.get("emoji"):
         yield _problem(("components",), "A button needs a label or an emoji", code="BUTTON_COMPONENT_INVALID")
     if style == _LINK and (not has_url or has_id):
@@ -90,7 +105,7 @@ def _button_problems(button: Json) -> Iterator[FormProblem]:
 def _select_problems(select: Json) -> Iterator[FormProblem]:
     options: list[Json] = select.get("options") or []
     values = [option["value"] for option in options]
-    if not options:
+    if not 1 <= len(options) <= MAX_OPTIONS:
         yield _problem(("components",), "Must be between 1 and 25 in length.", code="BASE_TYPE_BAD_LENGTH")
     if len(set(values)) != len(values):
         yield _problem(

@@ -187,7 +187,7 @@ def _as_discord_sends(gateway: Json) -> Json:
         properties = members(schema.get("properties"))
         if name.endswith("Flags") and schema.get("type") == "number":
             definitions[name] = {"type": "integer", "minimum": 0}
-        elif properties.get("d") == {"not": {}}:
+        elif "not" in members(properties.get("d")):
             definitions[name] = {**schema, "properties": {**properties, "d": {"type": ["null", "object"]}}}
         else:
             definitions[name] = schema

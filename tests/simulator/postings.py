@@ -1,7 +1,6 @@
 """What the bot posts: checked, stored, shown.
 
-Sources: https://discord.com/developers/docs/resources/message#create-message and
-https://discord.com/developers/docs/resources/message#embed-object-embed-limits
+Source: https://discord.com/developers/docs/resources/message#create-message
 """
 
 from __future__ import annotations
@@ -11,10 +10,11 @@ from typing import TYPE_CHECKING
 
 from tests.simulator.bodies import UploadedFile
 from tests.simulator.components import component_problems, stored_components
+from tests.simulator.embeds import embed_problems, stored_embed
 from tests.simulator.errors import FormProblem, bad_value, empty_message, invalid_form, too_large
 from tests.simulator.mentions import Pings, allowed, mentioned
 from tests.simulator.messages import MESSAGE, TEXT_DISPLAY, Content, Message, MessageFlag, nested
-from tests.simulator.payloads import items, members, without_none
+from tests.simulator.payloads import items
 from tests.simulator.permissions import Permission
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from tests.simulator.world import World
 
 MAX_CONTENT = 2_000
-MAX_EMBED_TEXT = 6_000
 MAX_FILES = 10
 
 _SETTABLE = (
@@ -167,7 +166,7 @@ def _content(
     return Content(
         at=world.clock.monotonic(),
         content=text,
-        embeds=tuple(_stored_embed(embed, attachments) for embed in embeds),
+        embeds=tuple(stored_embed(embed, lambda url: _link(url, attachments)) for embed in embeds),
         components=stored_components(components, media) if "components" in body else base.components,
         attachments=attachments,
     )
@@ -182,41 +181,7 @@ def _text_problems(text: str, embeds: Sequence[Json], *, v2: bool) -> Iterator[F
             code="MESSAGE_CANNOT_USE_LEGACY_FIELDS_WITH_COMPONENTS_V2",
             message="The 'content' and 'embeds' fields cannot be used when using MessageFlags.IS_COMPONENTS_V2",
         )
-    if sum(_embed_length(embed) for embed in embeds) > MAX_EMBED_TEXT:
-        yield FormProblem(
-            path=("embeds",), code="MAX_EMBED_SIZE_EXCEEDED", message="Embed size exceeds maximum size of 6000"
-        )
-    for index, embed in enumerate(embeds):
-        for position, entry in enumerate(embed.get("fields") or []):
-            for key in ("name", "value"):
-                if not entry[key].strip():
-                    yield FormProblem(
-                        path=("embeds", index, "fields", position, key),
-                        code="BASE_TYPE_REQUIRED",
-                        message="This field is required",
-                    )
-
-
-def _embed_length(embed: Json) -> int:
-    fields: list[Json] = embed.get("fields") or []
-    return (
-        len(embed.get("title") or "")
-        + len(embed.get("description") or "")
-        + len(members(embed.get("footer")).get("text") or "")
-        + len(members(embed.get("author")).get("name") or "")
-        + sum(len(entry["name"]) + len(entry["value"]) for entry in fields)
-    )
-
-
-def _stored_embed(embed: Json, attachments: Iterable[Attachment]) -> Json:
-    """With what Discord adds: the type, links to files of the message, ``inline``."""
-    kept: Json = {"type": "rich", **without_none(embed)}
-    if "fields" in kept:
-        kept["fields"] = [{"inline": False, **without_none(entry)} for entry in kept["fields"]]
-    for key in ("image", "thumbnail"):
-        if key in kept:
-            kept[key] = {"url": _link(kept[key]["url"], attachments)}
-    return kept
+    yield from embed_problems(embeds)
 
 
 def _unfurled(world: World, url: str, attachments: Iterable[Attachment]) -> Json:

@@ -129,14 +129,22 @@ async def test_unknown_routes_and_wrong_tokens(simulator: DiscordSimulator, raw:
 
 
 ROW: dict[str, Any] = {"type": 1, "components": [{"type": 2, "style": 1, "label": "x", "custom_id": "same"}]}
+MENU: dict[str, Any] = {
+    "type": 3,
+    "custom_id": "menu",
+    "options": [{"label": str(n), "value": str(n)} for n in range(26)],
+}
 V2 = 1 << 15
 
 
 MALFORMED: list[tuple[dict[str, Any], str]] = [
     ({"content": "x" * 2001}, "content"),
-    ({"content": 5}, "content"),
+    ({"content": "x", "components": [{"type": 1, "components": [MENU]}]}, "components"),
     ({"embeds": [{"title": "x" * 257}]}, "embeds"),
     ({"embeds": [{"description": "x" * 4097}]}, "embeds"),
+    ({"embeds": [{"footer": {"text": "x" * 2049}}]}, "embeds"),
+    ({"embeds": [{"fields": [{"name": "n", "value": "x" * 1025}]}]}, "embeds"),
+    ({"embeds": [{"fields": [{"name": "n", "value": "v"}] * 26}]}, "embeds"),
     ({"embeds": [{"description": "x" * 3500}, {"description": "x" * 2600}]}, "embeds"),
     ({"embeds": [{"fields": [{"name": " ", "value": "x"}]}]}, "embeds"),
     ({"embeds": [{"description": "x"}] * 11}, "embeds"),

@@ -24,6 +24,7 @@ ROUTES = Routes()
 
 _MESSAGES = "/channels/{channel_id}/messages"
 _MESSAGE = "/channels/{channel_id}/messages/{message_id}"
+_MAX_STATUS = 500
 
 
 def _permitted(call: Call, *needed: Permission) -> Channel:
@@ -140,7 +141,10 @@ def set_voice_status(call: Call) -> Answer:
     channel = _permitted(call, Permission.SET_VOICE_CHANNEL_STATUS)
     if channel.kind is not ChannelKind.VOICE or channel.guild is None:
         raise ApiError(400, 50024, "Cannot execute action on this channel type")
-    channel.voice_status = call.json.get("status") or None
+    status = call.json.get("status") or None
+    if status is not None and len(status) > _MAX_STATUS:
+        raise bad_value(("status",), "Must be 500 or fewer in length.", "BASE_TYPE_BAD_LENGTH")
+    channel.voice_status = status
     call.world.dispatch(
         "VOICE_CHANNEL_STATUS_UPDATE",
         {"id": str(channel.id), "guild_id": str(channel.guild.id), "status": channel.voice_status},
