@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
 import ssl
 import tempfile
 from dataclasses import dataclass
@@ -19,7 +21,6 @@ class Certificates:
 
     ca_file: Path
     server: ssl.SSLContext
-    folder: tempfile.TemporaryDirectory[str]
 
     def client(self) -> ssl.SSLContext:
         """For a client in this process."""
@@ -32,7 +33,8 @@ def certificates() -> Certificates:
     authority = trustme.CA()
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert(*NAMES).configure_cert(server)  # pyright: ignore[reportUnknownMemberType] # names a class of pyOpenSSL
-    folder = tempfile.TemporaryDirectory(prefix="simulator-")
-    ca_file = Path(folder.name) / "ca.pem"
+    folder = tempfile.mkdtemp(prefix="simulator-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    ca_file = Path(folder) / "ca.pem"
     authority.cert_pem.write_to_path(str(ca_file))
-    return Certificates(ca_file=ca_file, server=server, folder=folder)
+    return Certificates(ca_file=ca_file, server=server)
