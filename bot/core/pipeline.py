@@ -186,7 +186,7 @@ class Pipeline:
         mode = modes[routing.chosen]
         try:
             with run.stage(Stage.COMPLETE):
-                prompt, notes = build_prompt(mode, transcript)
+                prompt, prompt_notes = build_prompt(mode, transcript)
                 completion = await self._chain.run(
                     CompletionTask(mode=mode, transcript=transcript, prompt=prompt),
                     on_text=lambda text: run.progress(Stage.COMPLETE, result=text),
@@ -199,7 +199,9 @@ class Pipeline:
                 )
         except CompletionFailed:
             return _Answer(mode=mode, routing=routing, notes=(Note(key=NoteKey.RESULT_MISSING),))
-        return _Answer(mode=mode, routing=routing, completion=completion, notes=notes + completion.notes)
+        # The template has read the whole transcript: what was cut for the models says nothing of its answer.
+        notes = completion.notes if degraded else prompt_notes + completion.notes
+        return _Answer(mode=mode, routing=routing, completion=completion, notes=notes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
