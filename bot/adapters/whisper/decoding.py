@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 _vendor = cast("Any", transcribe)  # partly typed
 
-FRAMES_PER_S = 100
 FULL_FRAMES = 3_000
 MIN_FRAMES = 1_000
 """Below 10 s Whisper begins to repeat itself."""
@@ -67,16 +66,18 @@ class _Attempt:
     encoded: Any
 
 
-def features_of(model: WhisperModel, samples: NDArray[np.float32], *, frames: int = 0) -> NDArray[np.float32]:
+def features_of(
+    model: WhisperModel, samples: NDArray[np.float32], *, min_frames: int = MIN_FRAMES
+) -> NDArray[np.float32]:
     """Give the log-mel spectrogram of ``samples``: an array of mel bands by frames of 10 ms, padded with silence.
 
     Args:
         model: whose number of bands is wanted.
         samples: at most 30 s.
-        frames: the length that is wanted; 0 means as short as is good.
+        min_frames: how long it is to be at least.
     """
     spectrum = cast("NDArray[np.float32]", cast("Any", model.feature_extractor)(samples, padding=0))
-    wanted = frames or min(max(spectrum.shape[1] + PADDING_FRAMES, MIN_FRAMES), FULL_FRAMES)
+    wanted = min(max(spectrum.shape[1] + PADDING_FRAMES, min_frames), FULL_FRAMES)
     wanted += wanted % 2  # the encoder halves it
     spectrum = spectrum[:, :wanted]
     return np.pad(spectrum, ((0, 0), (0, wanted - spectrum.shape[1])))
@@ -100,9 +101,9 @@ class WindowDecoder:
         """Whether there is a language to detect."""
         return bool(self._whisper.is_multilingual)
 
-    def encode(self, samples: NDArray[np.float32], *, frames: int = 0) -> object:
+    def encode(self, samples: NDArray[np.float32], *, min_frames: int = MIN_FRAMES) -> object:
         """Run the encoder over ``samples``; see `features_of`."""
-        return cast("Any", self._model).encode(features_of(self._model, samples, frames=frames))
+        return cast("Any", self._model).encode(features_of(self._model, samples, min_frames=min_frames))
 
     def detect_language(self, encoded: object) -> Mapping[str, float]:
         """Give the probability of each language."""
@@ -123,7 +124,7 @@ class WindowDecoder:
         limit = _MIN_TOKENS + round(_TOKENS_PER_S * len(samples) / 16_000)
         best = self._attempt(encoded or self.encode(samples), tokenizer, listening, limit, sampling=False)
         if is_doubtful(best.text, best.confidence):
-            full = self.encode(samples, frames=FULL_FRAMES)
+            full = self.encode(samples, min_frames=FULL_FRAMES)
             for sampling in (False, True):
                 again = self._attempt(full, tokenizer, listening, limit, sampling=sampling)
                 best = _better(best, again)

@@ -1,0 +1,1 @@
+"""Recordings with reference texts, and the script that made the synthetic ones."""
