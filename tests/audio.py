@@ -184,6 +184,12 @@ def second_track_sounds() -> bytes:
     return file.getvalue()
 
 
+def appearing_track() -> bytes:
+    """Five and a half minutes of MPEG-TS, in which a video appears when everything is long under way."""
+    with_video = encode(speech(), Recipe(container="mpegts", codec="aac", video="libx264"))
+    return encoded("mpegts") * 25 + with_video + encoded("mpegts") * 4
+
+
 def with_damage(data: bytes, *, start: float, end: float, seed: int = 0) -> bytes:
     """``data`` with noise between two fractions of its length."""
     first, last = int(len(data) * start), int(len(data) * end)

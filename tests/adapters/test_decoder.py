@@ -136,6 +136,12 @@ async def test_a_track_without_sound_gives_way_to_the_next(spool: FileSpool, dec
     assert sounds_like_the_speech(samples_of(decoded))
 
 
+async def test_a_track_may_appear_on_the_way(spool: FileSpool) -> None:
+    decoder = ConfinedDecoder(spool, confinement=Confinement(max_minutes=6))
+    decoded = await decoder.decode(audio.spooled(spool, audio.appearing_track()))
+    assert decoded.duration_s == pytest.approx(30 * audio.SPEECH_S, rel=0.01)
+
+
 async def test_silence_is_audio(spool: FileSpool, decoder: ConfinedDecoder) -> None:
     recipe = audio.Recipe(container="flac", codec="flac")
     decoded = await decoder.decode(audio.spooled(spool, audio.encode(audio.silence(3), recipe)))

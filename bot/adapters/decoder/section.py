@@ -29,11 +29,9 @@ class Section(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        """Move to a position, as of any file."""
+        """Move to a position; one before the beginning, which hostile files ask for, is the beginning."""
         origin = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self.size}[whence]
-        if origin + offset < 0:
-            raise OSError("before the beginning")
-        self._position = origin + offset
+        self._position = max(0, origin + offset)
         return self._position
 
     def tell(self) -> int:
@@ -43,7 +41,9 @@ class Section(io.RawIOBase):
     def readinto(self, buffer: Buffer, /) -> int:
         """Fill ``buffer`` as far as there is something."""
         view = memoryview(buffer)
-        wanted = max(0, min(len(view), self.size - self._position))
+        wanted = min(len(view), self.size - self._position)
+        if wanted <= 0:
+            return 0
         self._source.seek(self._start + self._position)
         data = self._source.read(wanted)
         view[: len(data)] = data

@@ -176,6 +176,8 @@ class Track:
                 raise
             except FFmpegError:
                 continue
+            except IndexError:  # PyAV stumbles at the end of a container whose tracks appeared on the way (MPEG-TS)
+                return
             return
 
     def _outcome(self) -> tuple[Outcome, str]:
