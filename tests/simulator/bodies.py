@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from aiohttp import BodyPartReader
+
 from tests.simulator.errors import ApiError
 
 if TYPE_CHECKING:
@@ -58,14 +60,15 @@ async def _read_form(request: web.Request) -> Body:
     files: dict[int, UploadedFile] = {}
     reader = await request.multipart()
     while (part := await reader.next()) is not None:
-        # Nested multiparts are not part of Discord's API; a plain part is all there can be.
-        name = getattr(part, "name", None) or ""
-        data = bytes(await part.read(decode=True))  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType, reportAttributeAccessIssue, reportCallIssue] # aiohttp types nested readers as well
+        if not isinstance(part, BodyPartReader):
+            raise ApiError(400, 50035, "A form within a form")
+        name = part.name or ""
+        data = bytes(await part.read(decode=True))
         if name == "payload_json":
             payload = _parse(data)
         elif match := _FILE_FIELD.fullmatch(name):
             files[int(match[1])] = UploadedFile(
-                filename=getattr(part, "filename", None) or "unknown",
+                filename=part.filename or "unknown",
                 data=data,
                 content_type=part.headers.get("Content-Type"),
             )

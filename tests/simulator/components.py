@@ -5,6 +5,7 @@ Source: https://discord.com/developers/docs/components/reference
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tests.simulator.errors import FormProblem
@@ -30,10 +31,24 @@ _THUMBNAIL, _FILE, _SEPARATOR, _CONTAINER = 11, 13, 14, 17
 _DEFAULTS: dict[int, Json] = {
     _SEPARATOR: {"spacing": 1, "divider": True},
     _CONTAINER: {"spoiler": False, "accent_color": None},
-    _FILE: {"spoiler": False, "name": None, "size": None},
+    _FILE: {"spoiler": False},
     _THUMBNAIL: {"spoiler": False, "description": None},
 }
 _MEDIA_KEYS = frozenset({"media", "file"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Media:
+    """A picture or a file that a component shows. ``name`` and ``size`` (bytes) are of a file of the message."""
+
+    id: int
+    url: str
+    name: str | None = None
+    size: int | None = None
+
+    def payload(self) -> Json:
+        """As Discord shows it."""
+        return {"id": str(self.id), "url": self.url, "proxy_url": self.url, "width": None, "height": None}
 
 
 def component_problems(components: Sequence[Json], *, v2: bool) -> Iterator[FormProblem]:
@@ -125,31 +140,37 @@ def _bounds(select: Json) -> tuple[int, int]:
     return (1 if low is None else low, 1 if high is None else high)
 
 
-def stored_components(components: Sequence[Json], media: Callable[[str], Json]) -> tuple[Json, ...]:
+def stored_components(components: Sequence[Json], media: Callable[[str], Media]) -> tuple[Json, ...]:
     """As Discord keeps them: with ids, defaults, and media unfurled by ``media``."""
     counter = iter(range(1, 10_000))
     return tuple(_stored(component, counter, media) for component in components)
 
 
-def _stored(component: Json, counter: Iterator[int], media: Callable[[str], Json]) -> Json:
+def _stored(component: Json, counter: Iterator[int], media: Callable[[str], Media]) -> Json:
     kept: Json = {**_DEFAULTS.get(component["type"], {}), **without_none(component)}
     kept["id"] = kept.get("id") or next(counter)
     if kept["type"] in _SELECTS:
         kept["min_values"], kept["max_values"] = _bounds(kept)
+    if kept["type"] == _FILE:
+        shown = media(kept["file"]["url"])
+        kept |= {"name": shown.name, "size": shown.size}
     for key, value in kept.items():
         kept[key] = _stored_value(key, value, counter, media)
     return kept
 
 
-def _stored_value(key: str, value: Any, counter: Iterator[int], media: Callable[[str], Json]) -> Any:
+def _stored_value(key: str, value: Any, counter: Iterator[int], media: Callable[[str], Media]) -> Any:
     if key == "components":
         return [_stored(child, counter, media) for child in value]
     if key in {"accessory", "component"}:
         return _stored(value, counter, media)
     if key in _MEDIA_KEYS:
-        return media(value["url"])
+        return media(value["url"]).payload()
     if key == "items":
-        return [{"spoiler": False, "description": None, **item, "media": media(item["media"]["url"])} for item in value]
+        return [
+            {"spoiler": False, "description": None, **item, "media": media(item["media"]["url"]).payload()}
+            for item in value
+        ]
     if key == "options":
         return [without_none(option) for option in value]
     return value

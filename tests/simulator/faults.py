@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tests.simulator.routes import check_known
+
 
 @dataclass(eq=False, kw_only=True)
 class Fault:
@@ -34,7 +36,12 @@ class Faults:
         self._ordered: list[Fault] = []
 
     def order(self, fault: Fault) -> Fault:
-        """Let it happen."""
+        """Let it happen.
+
+        Raises:
+            ValueError: there is no such route.
+        """
+        check_known(fault.method, fault.template)
         self._ordered.append(fault)
         return fault
 

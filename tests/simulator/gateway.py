@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from aiohttp import web
 
@@ -251,7 +251,8 @@ class Gateway:
         wanted: set[int] | None = None
         if "user_ids" in data:
             given = data["user_ids"]
-            wanted = {int(user) for user in (given if isinstance(given, list) else [given])}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] # JSON
+            listed = cast("list[Any]", given if isinstance(given, list) else [given])
+            wanted = {int(user) for user in listed}
         query: str = (data.get("query") or "").lower()
         members = [
             member.payload()

@@ -105,6 +105,11 @@ class Interaction:
         return None if self.acknowledgement is None else self.acknowledgement.at - self.dispatched_at
 
     @property
+    def upload_bytes(self) -> int:
+        """The largest file that may be answered with, as the bot was told."""
+        return self.payload["attachment_size_limit"]
+
+    @property
     def ephemeral(self) -> bool:
         """Whether the answer is for the member alone."""
         return self.acknowledgement is not None and self.acknowledgement.ephemeral

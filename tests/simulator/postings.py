@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tests.simulator.bodies import UploadedFile
-from tests.simulator.components import component_problems, stored_components
+from tests.simulator.components import Media, component_problems, stored_components
 from tests.simulator.embeds import embed_problems, stored_embed
 from tests.simulator.errors import FormProblem, bad_value, empty_message, invalid_form, too_large
 from tests.simulator.mentions import Pings, allowed, mentioned
@@ -160,8 +160,8 @@ def _content(
     if not (text.strip() or embeds or components or attachments):
         raise empty_message()
 
-    def media(url: str) -> Json:
-        return _unfurled(world, url, attachments)
+    def media(url: str) -> Media:
+        return _media(world, url, attachments)
 
     return Content(
         at=world.clock.monotonic(),
@@ -184,18 +184,30 @@ def _text_problems(text: str, embeds: Sequence[Json], *, v2: bool) -> Iterator[F
     yield from embed_problems(embeds)
 
 
-def _unfurled(world: World, url: str, attachments: Iterable[Attachment]) -> Json:
-    link = _link(url, attachments)
-    return {"id": str(world.ids.next()), "url": link, "proxy_url": link, "width": None, "height": None}
+def _media(world: World, url: str, attachments: Iterable[Attachment]) -> Media:
+    file = _named_file(url, attachments)
+    if file is None:
+        return Media(id=world.ids.next(), url=url)
+    return Media(id=file.id, url=file.url, name=file.filename, size=len(file.data))
 
 
 def _link(url: str, attachments: Iterable[Attachment]) -> str:
+    file = _named_file(url, attachments)
+    return url if file is None else file.url
+
+
+def _named_file(url: str, attachments: Iterable[Attachment]) -> Attachment | None:
+    """The file that ``attachment://name`` means, None for any other link.
+
+    Raises:
+        ApiError: the message has no file of that name.
+    """
     if not url.startswith("attachment://"):
-        return url
+        return None
     name = url.removeprefix("attachment://")
     for attachment in attachments:
         if attachment.filename == name:
-            return attachment.url
+            return attachment
     raise bad_value(("attachments",), f"The message has no file named {name}", "EMBED_ATTACHMENT_NOT_FOUND")
 
 

@@ -10,6 +10,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tests.simulator.routes import check_known
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -77,7 +79,12 @@ class RateLimits:
         self._global = _Bucket(GLOBAL)
 
     def set(self, method: str, template: str, *, requests: int, seconds: float) -> None:
-        """Limit a route, for each channel, guild or token it names."""
+        """Limit a route, for each channel, guild or token it names.
+
+        Raises:
+            ValueError: there is no such route.
+        """
+        check_known(method, template)
         self._limits[method, template] = Limit(requests=requests, seconds=seconds)
         self._buckets = {key: bucket for key, bucket in self._buckets.items() if key[:2] != (method, template)}
 

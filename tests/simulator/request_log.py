@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from tests.simulator.routes import check_known
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -44,7 +46,12 @@ class RequestLog:
         self.all: list[LoggedRequest] = []
 
     def matching(self, method: str | None = None, template: str | None = None) -> list[LoggedRequest]:
-        """The requests of a method and a route (``"/channels/{channel_id}/messages"``)."""
+        """The requests of a method and a route (``"/channels/{channel_id}/messages"``).
+
+        Raises:
+            ValueError: there is no such route.
+        """
+        check_known(method, template)
         return [r for r in self.all if method in {None, r.method} and template in {None, r.template}]
 
     def gaps(self, requests: list[LoggedRequest]) -> list[float]:

@@ -274,6 +274,34 @@ async def test_nothing_is_posted_before_the_acknowledgement(
     assert len(simulator.take_violations()) == 1
 
 
+async def test_layouts_and_the_limit_of_uploads(simulator: DiscordSimulator, scene: Scene) -> None:
+    simulator.world.limits.upload_bytes = 1000
+
+    async def layout(interaction: discord.Interaction[Any]) -> None:
+        ui = discord.ui
+        view = ui.LayoutView(timeout=None)
+        button: discord.ui.Button[Any] = ui.Button(label="Again", custom_id="again")
+        section: discord.ui.Section[Any] = ui.Section(ui.TextDisplay("left"), accessory=button)
+        gallery: discord.ui.MediaGallery[Any] = ui.MediaGallery(discord.MediaGalleryItem("attachment://a.png"))
+        file: discord.ui.File[Any] = ui.File("attachment://a.txt")
+        view.add_item(ui.Container(ui.TextDisplay("# Title"), ui.Separator(), section, gallery, file))
+        files = [discord.File(io.BytesIO(b"1"), filename=name) for name in ("a.png", "a.txt")]
+        await interaction.response.send_message(view=view, files=files)
+        await interaction.followup.send(file=discord.File(io.BytesIO(b"x" * 1001), filename="big"))
+
+    async with connected(Bot(simulator, layout)) as bot:
+        interaction = await scene.ada.slash(scene.channel, "go")
+        error = await simulator.world.changes.until(
+            lambda: bot.errors and bot.errors[0], timeout_s=5, what=lambda: "an error"
+        )
+        reply = await interaction.reply()
+        assert reply.text == "# Title\nleft"
+        await scene.ada.click(reply, label="Again")
+    assert isinstance(error, discord.HTTPException)
+    assert (error.status, error.code) == (413, 40005)
+    assert interaction.followups == []
+
+
 async def test_reply_says_what_there_is_instead(simulator: DiscordSimulator, scene: Scene) -> None:
     async with connected(Bot(simulator, _panel)):
         interaction = await scene.ada.slash(scene.channel, "go")

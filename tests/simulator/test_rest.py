@@ -108,6 +108,17 @@ async def test_faults(simulator: DiscordSimulator, channel: Channel, raw: RawCli
     assert last.answered_at - last.at >= 0.1
 
 
+def test_routes_that_do_not_exist_cannot_be_asked_about(simulator: DiscordSimulator) -> None:
+    for use in (
+        lambda: simulator.rest.log.matching("PATCH", "/channels/{id}/messages"),
+        lambda: simulator.rest.faults.fail("POST", "/channels/1/messages"),
+        lambda: simulator.rest.rate_limits.set("PUT", POST, requests=1, seconds=1),
+    ):
+        with pytest.raises(ValueError, match="no route"):
+            use()
+    assert simulator.rest.log.matching() == simulator.rest.log.matching("POST", POST) == []
+
+
 async def test_nonce_is_enforced(channel: Channel, raw: RawClient, simulator: DiscordSimulator) -> None:
     path = f"/channels/{channel.id}/messages"
     body = {"content": "once", "nonce": "request-1", "enforce_nonce": True}

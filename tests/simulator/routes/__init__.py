@@ -14,3 +14,15 @@ ALL_ROUTES = Routes(
         *users.ROUTES.table,
     ]
 )
+
+
+def check_known(method: str | None, template: str | None) -> None:
+    """Refuse the name of a route that is none: what is asked about it would be empty, and a test would pass.
+
+    Raises:
+        ValueError: there is no such route.
+    """
+    fits = any(method in {None, route.method} and template in {None, route.template} for route in ALL_ROUTES.table)
+    if not fits:
+        known = sorted(f"{route.method} {route.template}" for route in ALL_ROUTES.table)
+        raise ValueError(f"no route {method} {template}; there are {known}")

@@ -47,7 +47,7 @@ def acknowledge(call: Call) -> Answer:
     kind = _callback_kind(call.json)
     interaction.check_acknowledgement(kind, call.at)
     data: Json = call.json.get("data") or {}
-    posting = Posting(body=data, files=call.files, size_limit=call.world.limits.upload_bytes)
+    posting = Posting(body=data, files=call.files, size_limit=interaction.upload_bytes)
     message = _carry_out(interaction, kind, posting)
     ephemeral = message is not None and message.ephemeral
     interaction.acknowledgement = Acknowledgement(kind=kind, at=call.at, ephemeral=ephemeral)
@@ -167,23 +167,25 @@ def _by_token(call: Call) -> Interaction:
     return found
 
 
-def _original(call: Call) -> Message:
-    message = _by_token(call).original
+def _message(call: Call) -> tuple[Message, Interaction]:
+    """The original answer, or the follow-up whose id is in the path.
+
+    Raises:
+        ApiError: there is none, or the token does not open it.
+    """
+    interaction = _by_token(call)
+    wanted = call.params.get("message_id")
+    if wanted is None:
+        message = interaction.original
+    else:
+        message = next((m for m in interaction.messages if str(m.id) == wanted), None)
     if message is None or message.deleted:
         raise unknown("message")
-    return message
+    return message, interaction
 
 
-def _followup(call: Call) -> Message:
-    interaction = _by_token(call)
-    message = next((m for m in interaction.messages if m.id == call.id("message_id")), None)
-    if message is None:
-        raise unknown("message")
-    return message
-
-
-def _posting(call: Call) -> Posting:
-    return Posting(body=call.json, files=call.files, size_limit=call.world.limits.upload_bytes)
+def _posting(call: Call, interaction: Interaction) -> Posting:
+    return Posting(body=call.json, files=call.files, size_limit=interaction.upload_bytes)
 
 
 @ROUTES.on("POST", _WEBHOOK, for_anyone=True)
@@ -191,7 +193,7 @@ def follow_up(call: Call) -> Answer:
     """Post another answer. The first one after a deferral takes the place of "… is thinking", and its visibility."""
     interaction = _by_token(call)
     original = interaction.original
-    posting = _posting(call)
+    posting = _posting(call, interaction)
     if original is not None and original.loading and not original.deleted:
         postings.edit(call.world, original, posting)
         return Answer(body=original.payload())
@@ -202,42 +204,24 @@ def follow_up(call: Call) -> Answer:
 
 
 @ROUTES.on("GET", _ORIGINAL, for_anyone=True)
-def get_original(call: Call) -> Answer:
-    """The original answer."""
-    return Answer(body=_original(call).payload())
+@ROUTES.on("GET", _FOLLOWUP, for_anyone=True)
+def get_answer(call: Call) -> Answer:
+    """One of the answers."""
+    return Answer(body=_message(call)[0].payload())
 
 
 @ROUTES.on("PATCH", _ORIGINAL, for_anyone=True)
-def edit_original(call: Call) -> Answer:
-    """Edit it."""
-    message = _original(call)
-    postings.edit(call.world, message, _posting(call))
+@ROUTES.on("PATCH", _FOLLOWUP, for_anyone=True)
+def edit_answer(call: Call) -> Answer:
+    """Edit one of the answers."""
+    message, interaction = _message(call)
+    postings.edit(call.world, message, _posting(call, interaction))
     return Answer(body=message.payload())
 
 
 @ROUTES.on("DELETE", _ORIGINAL, for_anyone=True)
-def delete_original(call: Call) -> Answer:
-    """Delete it."""
-    call.world.delete(_original(call))
-    return NOTHING
-
-
-@ROUTES.on("GET", _FOLLOWUP, for_anyone=True)
-def get_followup(call: Call) -> Answer:
-    """A follow-up."""
-    return Answer(body=_followup(call).payload())
-
-
-@ROUTES.on("PATCH", _FOLLOWUP, for_anyone=True)
-def edit_followup(call: Call) -> Answer:
-    """Edit one."""
-    message = _followup(call)
-    postings.edit(call.world, message, _posting(call))
-    return Answer(body=message.payload())
-
-
 @ROUTES.on("DELETE", _FOLLOWUP, for_anyone=True)
-def delete_followup(call: Call) -> Answer:
-    """Delete one."""
-    call.world.delete(_followup(call))
+def delete_answer(call: Call) -> Answer:
+    """Delete one of the answers."""
+    call.world.delete(_message(call)[0])
     return NOTHING
