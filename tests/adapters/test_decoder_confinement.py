@@ -46,11 +46,13 @@ def long_work(spool: FileSpool) -> FetchedAudio:
     return source
 
 
-async def confined_child() -> psutil.Process:
-    """The child, once it is at work within its limits."""
+async def confined_child(parent: int | None = None) -> psutil.Process:
+    """The child of this process, or of another, once it is at work within its limits."""
 
     def found() -> list[psutil.Process]:
-        return [child for child in psutil.Process().children() if child.rlimit(psutil.RLIMIT_NOFILE)[1] <= MOST_FILES]
+        return [
+            child for child in psutil.Process(parent).children() if child.rlimit(psutil.RLIMIT_NOFILE)[1] <= MOST_FILES
+        ]
 
     await until(found)
     return found()[0]
@@ -154,6 +156,30 @@ async def test_a_killed_child_is_an_error(spool: FileSpool) -> None:
     with pytest.raises(DecodeFailed, match="SIGSEGV"):
         await work
     assert list(spool.root.iterdir()) == [source.path]
+
+
+@on_linux
+async def test_the_child_does_not_outlive_its_parent(spool: FileSpool, tmp_path: Path) -> None:
+    source = long_work(spool)
+    program = tmp_path / "parent.py"
+    program.write_text(
+        f"""
+import asyncio, pathlib, sys
+sys.path.insert(0, {str(ROOT)!r})
+from bot.adapters.decoder.confined import ConfinedDecoder, Confinement
+from bot.adapters.spool import FileSpool
+from bot.core.models import FetchedAudio
+
+source = FetchedAudio(path=pathlib.Path({str(source.path)!r}), sha256={source.sha256!r}, size=1, filename="x")
+decoder = ConfinedDecoder(FileSpool(source.path.parent), confinement=Confinement(max_minutes=600))
+asyncio.run(decoder.decode(source))
+"""
+    )
+    parent = await asyncio.create_subprocess_exec(sys.executable, str(program))
+    child = await confined_child(parent.pid)
+    parent.kill()
+    await parent.wait()
+    await until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
 
 
 @on_linux
