@@ -227,6 +227,19 @@ async def test_sharded_client(simulator: DiscordSimulator) -> None:
     assert len(simulator.rest.log.matching("GET", "/gateway/bot")) == 1
 
 
+async def test_events_go_to_the_shard_of_their_guild(simulator: DiscordSimulator, raw: RawClient) -> None:
+    guilds = [simulator.add_guild(f"guild {n}", guild_id=(n + 2) << 22) for n in range(2)]
+    shards = [await raw.gateway(), await raw.gateway()]
+    for number, shard in enumerate(shards):
+        ready = await shard.identify(simulator.token, shard=(number, 2))
+        assert [guild["id"] for guild in ready["guilds"]] == [str(guilds[number].id)]
+        await shard.until(event="GUILD_CREATE")
+    for guild in reversed(guilds):
+        guild.add_text_channel(f"of {guild.name}")
+    for number, shard in enumerate(shards):
+        assert (await shard.receive())["d"]["name"] == f"of guild {number}"
+
+
 async def test_members_are_given_on_request() -> None:
     async with DiscordSimulator(privileged=Intent.GUILD_MEMBERS) as simulator:
         guild = simulator.add_guild()

@@ -239,18 +239,20 @@ async def test_token_expires(simulator: DiscordSimulator, scene: Scene) -> None:
 async def test_first_followup_takes_the_place_of_the_deferral(simulator: DiscordSimulator, scene: Scene) -> None:
     async def respond(interaction: discord.Interaction[Any]) -> None:
         await interaction.response.defer(ephemeral=True)
-        await interaction.followup.send("first")
-        await interaction.followup.send("second")
+        await interaction.followup.send(f"first {interaction.user.mention}")
+        await interaction.followup.send(f"second {interaction.user.mention}")
         await interaction.delete_original_response()
 
     async with connected(Bot(simulator, respond)):
         interaction = await scene.ada.slash(scene.channel, "go")
-        second = await interaction.reply(lambda m: m.content == "second")
+        second = await interaction.reply(lambda m: m.content.startswith("second"))
         await simulator.world.changes.until(
             lambda: interaction.original and interaction.original.deleted, timeout_s=5, what=lambda: "a deletion"
         )
     assert interaction.original is not None
-    assert interaction.original.content == "first"
+    assert interaction.original.content.startswith("first")
+    assert not interaction.original.pinged, "nobody hears of what only one member sees"
+    assert second.pinged.users == {scene.ada.id}
     assert interaction.original.ephemeral, "as the deferral said"
     assert not second.ephemeral
     assert interaction.messages == [second]
