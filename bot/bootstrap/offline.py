@@ -66,6 +66,6 @@ def _show(reply: Reply, *, as_json: bool) -> None:
 
 
 def _sentence(exc: EarshotError) -> str:
-    """What is wrong, in a line, with the cause that an operator may see."""
+    """What is wrong, in a line; where the input is not to blame, with the cause that an operator may see."""
     sentence = text(exc.key, **exc.values)
-    return f"{sentence} ({exc.detail})" if exc.detail else sentence
+    return sentence if isinstance(exc, BadInput) or not exc.detail else f"{sentence} ({exc.detail})"

@@ -67,7 +67,7 @@ async def open_core(settings: Settings, make_fetcher: Callable[[FileSpool, int],
         modes = ModeFiles(settings.modes_dir)
         pipeline = Pipeline(
             fetcher=make_fetcher(spool, int(settings.max_audio_mb * MIB)),
-            decoder=ConfinedDecoder(spool, Confinement(max_minutes=settings.max_audio_minutes)),
+            decoder=ConfinedDecoder(spool, confinement=Confinement(max_minutes=settings.max_audio_minutes)),
             transcriber=transcriber,
             chain=Chain(await _links(settings, stack), clock=time.monotonic),
             modes=modes,

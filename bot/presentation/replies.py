@@ -61,7 +61,8 @@ class Answer:
 def error_answer(error: EarshotError, *, reference: str | None, locale: str) -> Answer:
     """An error's sentence; ``reference`` finds its cause in the log."""
     values = {
-        name: escape_markdown(value) if isinstance(value, str) else f"{value:g}" for name, value in error.values.items()
+        name: escape_markdown(value) if isinstance(value, str) else f"{round(value, 2):g}"
+        for name, value in error.values.items()
     }
     footer = text("error.reference", locale, reference=reference).replace("`", "") if reference else None
     return Answer(description=text(error.key, locale, **values), footer=footer, is_error=True)

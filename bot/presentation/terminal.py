@@ -64,18 +64,19 @@ def reply_page(reply: Reply) -> RenderableType:
 
 
 class TerminalProgress:
-    """A bar that follows a request; a context manager."""
+    """A bar that follows a request, or a line for each stage where there is no terminal; a context manager."""
 
     def __init__(self, console: Console) -> None:
         self._bar = Progress(
-            TextColumn("{task.description:>24}"),
+            TextColumn("{task.description:>20}"),
             BarColumn(),
             TaskProgressColumn(),
             TimeElapsedColumn(),
             console=console,
-            transient=console.is_terminal,
+            transient=True,
+            disable=not console.is_terminal,
         )
-        self._task = self._bar.add_task(text("progress.fetch"), total=1.0)
+        self._task = self._bar.add_task("", total=1.0)
         self._stage: str | None = None
 
     def __enter__(self) -> Self:
@@ -87,8 +88,8 @@ class TerminalProgress:
 
     def observe(self, step: Step) -> None:
         """Show how far it is."""
-        name = text(f"progress.{step.stage}")
-        if not self._bar.console.is_terminal and name != self._stage:
-            self._bar.console.print(f"{name} …")
-        self._stage = name
-        self._bar.update(self._task, description=name, completed=step.fraction or 0.0)
+        stage = text(f"progress.{step.stage}")
+        if self._bar.disable and stage != self._stage:
+            self._bar.console.print(f"{stage} …")
+        self._stage = stage
+        self._bar.update(self._task, description=stage, completed=step.fraction or 0.0)

@@ -1,10 +1,9 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
-import srt
 import webvtt
 
 from tests import audio
@@ -125,7 +124,7 @@ async def test_an_expired_link_is_said_to_be_one(town: Town) -> None:
 
 
 async def test_silence_gets_a_friendly_answer(town: Town) -> None:
-    silence = audio.encode(audio.silence(8.0), container="ogg", codec="libopus")
+    silence = audio.encode(audio.silence(8.0), audio.Recipe(container="ogg", codec="libopus"))
     message = await answer(await town.ada.slash(town.channel, "summarize", audio=clip(town, "quiet.ogg", silence)))
     assert "heard no speech" in message.text
     assert message.components == ()
@@ -145,8 +144,8 @@ async def test_the_transcript_comes_in_five_formats(town: Town) -> None:
     assert heard["duration_s"] == pytest.approx(11.0, abs=0.1)
     assert WORDS in heard["text"].lower()
     assert {segment["speaker"] for segment in heard["segments"]} == {None}
-    assert [cue.content for cue in srt.parse(files["srt"])] == [segment["text"] for segment in heard["segments"]]
-    assert len(webvtt.from_string(files["vtt"])) == len(heard["segments"])
+    assert cue_texts(files["vtt"]) == [segment["text"] for segment in heard["segments"]]
+    assert files["srt"].count(" --> ") == len(heard["segments"])
     assert "Speakers are not told apart." in files["txt"]
     assert "Speakers are not told apart." in files["md"]
 
@@ -197,7 +196,7 @@ async def test_a_message_without_sound_is_said_to_have_none(town: Town) -> None:
 
 async def test_languages_complete(town: Town) -> None:
     choices = await town.ada.autocomplete(town.channel, "summarize", focused="language", language="ger")
-    assert choices[0] == {"name": "German", "value": "de", "name_localizations": None} or choices[0]["value"] == "de"
+    assert (choices[0]["name"], choices[0]["value"]) == ("German", "de")
 
 
 async def test_help_names_every_command(town: Town) -> None:
@@ -206,6 +205,11 @@ async def test_help_names_every_command(town: Town) -> None:
     assert interaction.ephemeral
     for name in ("transcribe", "summarize", "help"):
         assert f"</{name}:" in message.text
+
+
+def cue_texts(vtt: str) -> list[str]:
+    captions: list[Any] = webvtt.from_string(vtt).captions  # pyright: ignore[reportUnknownMemberType] - without types
+    return [caption.text for caption in captions]
 
 
 async def the_bot_goes_on(town: Town) -> None:
