@@ -111,8 +111,8 @@ class BotProcess:
         """Wait until it is connected and its commands are in step with Discord's.
 
         Args:
-            commands: names that members of every guild must see; without any, that it has asked for or written
-                its commands since it started is enough.
+            commands: names that members of every guild must see. Besides, since it started, the bot must have asked
+                for or written the commands of every scope that has some; on its first start, that alone says little.
             within: how long to wait, in seconds.
 
         Raises:
@@ -212,14 +212,19 @@ class BotProcess:
         return self._process
 
     def _is_ready(self, commands: Collection[str]) -> bool:
-        simulator = self._simulator
-        if simulator.gateway.identifies == self._identifies_before or not simulator.gateway.live:
+        gateway, world = self._simulator.gateway, self._simulator.world
+        if gateway.identifies == self._identifies_before or not gateway.live:
             return False
-        scopes = [simulator.world.commands.names(guild_id) for guild_id in (simulator.world.guilds or {None: None})]
-        if commands:
-            return all(names.issuperset(commands) for names in scopes)
-        answered = [r for r in simulator.rest.log.all[self._requests_before :] if r.status is not None]
-        return any("/commands" in request.template for request in answered)
+        since = self._simulator.rest.log.all[self._requests_before :]
+        requests = [request for request in since if "/commands" in request.template]
+        if any(request.answered_at is None for request in requests):
+            return False
+        dealt_with = {request.params.get("guild_id") for request in requests}
+        scopes = [None, *world.guilds]
+        used = {None if scope is None else str(scope) for scope in scopes if world.commands.registered(scope)}
+        if not used or not used <= dealt_with:
+            return False
+        return all(world.commands.names(scope).issuperset(commands) for scope in world.guilds or [None])
 
     async def _read(self, descriptor: int) -> None:
         reader = asyncio.StreamReader(limit=1 << 20)

@@ -72,9 +72,14 @@ class RestApi:
         arrived = self._world.clock.monotonic()
         entry = LoggedRequest(at=time.monotonic(), method=request.method, path=request.path, query=dict(request.query))
         self.log.all.append(entry)
-        response = await self._answer(request, entry, arrived)
-        entry.answered_at = time.monotonic()
-        self._world.changes.notify()
+        try:
+            response = await self._answer(request, entry, arrived)
+            # Sent here and not by the server, so that whoever waits for the answer is woken when it is on its way.
+            await response.prepare(request)
+            await response.write_eof()
+        finally:
+            entry.answered_at = time.monotonic()
+            self._world.changes.notify()
         return response
 
     async def _answer(self, request: web.Request, entry: LoggedRequest, arrived: float) -> web.StreamResponse:
