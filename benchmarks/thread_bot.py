@@ -10,6 +10,7 @@ import io
 import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import aiohttp
 import discord
@@ -26,7 +27,7 @@ class ThreadBot(discord.Client):
     def __init__(self, model: WhisperModel) -> None:
         super().__init__(intents=discord.Intents(guilds=True), proxy=SETTINGS["DISCORD_PROXY"])
         self.tree = app_commands.CommandTree(self)
-        self._model = model
+        self._model: Any = model  # its methods are partly without types
         self._workers = ThreadPoolExecutor(THREADS)
         self.tree.add_command(app_commands.Command(name="transcribe", description="Words", callback=self._answer))
 

@@ -97,6 +97,7 @@ class Pipeline:
         transcripts: keeps transcripts for later.
         spool: where the audio lies meanwhile.
         clock: seconds from any beginning, never going back.
+        fetch_ahead: how many requests may fetch at a time, so that a rush does not keep others from being acknowledged.
         decode_ahead: how many requests may hold decoded audio at a time; the rest wait with the encoded file, which
             is far smaller.
     """
@@ -112,6 +113,7 @@ class Pipeline:
         transcripts: TranscriptStore,
         spool: Spool,
         clock: Callable[[], float],
+        fetch_ahead: int = 4,
         decode_ahead: int = 2,
     ) -> None:
         self._fetcher = fetcher
@@ -122,6 +124,7 @@ class Pipeline:
         self._transcripts = transcripts
         self._spool = spool
         self._clock = clock
+        self._fetching = asyncio.Semaphore(fetch_ahead)
         self._decoded = asyncio.Semaphore(decode_ahead)
 
     async def run(self, request: Request, observer: Observer = nobody) -> Reply:
@@ -162,8 +165,9 @@ class Pipeline:
         return transcript
 
     async def _listen(self, source: AudioLink | AudioFile, request: Request, run: _Run) -> Transcript:
-        with run.stage(Stage.FETCH):
-            fetched = await self._fetcher.fetch(source, on_fraction=lambda done: run.progress(Stage.FETCH, done))
+        async with self._fetching:
+            with run.stage(Stage.FETCH):
+                fetched = await self._fetcher.fetch(source, on_fraction=lambda done: run.progress(Stage.FETCH, done))
         decoded: DecodedAudio | None = None
         try:
             if self._decoded.locked():
