@@ -28,8 +28,9 @@ class AudioFetcher(Protocol):
         """Stream ``source`` into the spool while its hash is computed.
 
         Raises:
-            LinkRefused, LinkExpired, AudioTooLarge, AudioEmpty: the member can cure it.
+            LinkRefused, LinkExpired, FileUnreadable, AudioTooLarge, AudioEmpty: whoever asked can cure it.
             FetchFailed: the network did not play along.
+            SpoolFull: no room on the disk.
         """
         ...
 
@@ -42,6 +43,7 @@ class AudioDecoder(Protocol):
 
         Raises:
             AudioEmpty, NotAudio, NoAudioTrack, AudioEncrypted, AudioTooLong: the member can cure it.
+            SpoolFull: no room on the disk.
             DecodeFailed: the decoder crashed or ran into a limit.
         """
         ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import struct
 from typing import TYPE_CHECKING
@@ -11,7 +12,9 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from bot.adapters.decoder import media
 from bot.adapters.decoder.confined import ConfinedDecoder, Confinement
+from bot.adapters.decoder.report import Outcome
 from bot.adapters.spool import FileSpool
 from bot.core.errors import (
     AudioEmpty,
@@ -219,6 +222,14 @@ async def test_what_is_no_audio_is_refused_by_name(spool: FileSpool, decoder: Co
         await decoder.decode(source)
     assert type(caught.value) is error, caught.value
     assert list(spool.root.iterdir()) == [source.path]
+
+
+def test_damage_without_end_is_given_up() -> None:
+    reserved_mode = b"\x48"
+    source, sink = io.BytesIO(b"#!AMR\n" + reserved_mode * 50_000), io.BytesIO()
+    report = media.decode(source, sink, sample_rate=16_000, max_samples=16_000)
+    assert report.outcome is Outcome.NOT_AUDIO
+    assert 10_000 < report.damaged < 11_000
 
 
 def playlists(secret: Path, url: str) -> dict[str, bytes]:

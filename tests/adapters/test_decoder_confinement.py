@@ -110,7 +110,7 @@ async def test_the_child_inherits_nothing(spool: FileSpool, monkeypatch: pytest.
         assert os.getsid(child.pid) == child.pid
         assert open_file.fileno() not in [file.fd for file in child.open_files()]
         assert child.rlimit(psutil.RLIMIT_CPU) == (300, 305)
-        assert child.rlimit(psutil.RLIMIT_AS) == (1 << 30, 1 << 30)
+        assert child.rlimit(psutil.RLIMIT_AS) == (512 << 20, 512 << 20)
         assert child.rlimit(psutil.RLIMIT_CORE) == (0, 0)
         work.cancel()
         with pytest.raises(asyncio.CancelledError):

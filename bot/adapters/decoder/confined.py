@@ -40,13 +40,13 @@ _CLEARLY_LONGER = 1.2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Confinement:
-    """What one decoding may use. An hour of speech takes 2 to 16 s of CPU, its format deciding.
+    """What one decoding may use. An hour of speech takes 4 to 16 s of CPU, its format deciding.
 
-    ``memory_bytes`` is of address space; the interpreter and FFmpeg take 150 MiB of it before they begin.
+    ``memory_bytes`` is of address space; the interpreter and FFmpeg take a quarter of it before they begin.
     """
 
     max_minutes: float
-    memory_bytes: int = 1 << 30
+    memory_bytes: int = 512 << 20
     cpu_s: int = 300
     wall_s: float = 600.0
 

@@ -30,6 +30,8 @@ _PROTECTED_TAGS = frozenset({"aavd", "drms", "enca"})
 _SAMPLE_RATES = range(1_000, 1_000_000)
 _RESYNCHRONISATIONS = 100
 """How often a container may be broken before what follows is given up."""
+_MOST_DAMAGE = 10_000
+"""Packets that may be damaged beyond those that are sound: some hostile files have no end of them."""
 _CLEARLY_LONGER = 1.2
 _LEAST_BIT_RATE = 2_000
 """Bits per second; a file that promises so much that it would have less is not believed without being read."""
@@ -166,6 +168,8 @@ class Track:
                 raise
             except FFmpegError:
                 self._damaged += 1
+                if self._damaged > self._sound + _MOST_DAMAGE:
+                    break
         self._samples.flush()
 
     def _packets(self) -> Iterator[Packet[AudioStream]]:
