@@ -92,7 +92,10 @@ class EarshotBot(commands.Bot):
 
     async def on_error(self, event_method: str, /, *_args: object, **_kwargs: object) -> None:
         """An event's handler failed: into the log with it."""
-        logger.exception("handling {} failed", event_method)
+        if self.is_closed():
+            logger.info("handling {} was cut off by the end of the process", event_method)
+        else:
+            logger.exception("handling {} failed", event_method)
 
     async def _on_command_error(self, interaction: discord.Interaction, error: app_commands.AppCommandError) -> None:
         if self.is_closed():
