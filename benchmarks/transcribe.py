@@ -8,6 +8,7 @@ time depends on what else the machine does.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import resource
 import subprocess
@@ -117,7 +118,9 @@ async def _ours(chosen: Sequence[Clip]) -> Figures:
 
 
 async def _transcribe(clip: Clip, decoder: ConfinedDecoder, transcriber: WhisperTranscriber) -> str:
-    fetched = FetchedAudio(path=clip.path, sha256="", size=clip.path.stat().st_size, filename=clip.path.name)
+    posted = clip.path.read_bytes()
+    digest = hashlib.sha256(posted).hexdigest()
+    fetched = FetchedAudio(path=clip.path, sha256=digest, size=len(posted), filename=clip.path.name)
     decoded = await decoder.decode(fetched)
     transcript = await transcriber.transcribe(decoded, TranscriptionOptions(), on_segments=_ignore)
     return transcript.text

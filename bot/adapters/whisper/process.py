@@ -75,6 +75,7 @@ class WhisperProcess:
             started.ready = await started._until_ready(setup, load_timeout_s)
         except BaseException:
             started.kill()
+            await started.ended()
             raise
         return started
 
@@ -96,9 +97,12 @@ class WhisperProcess:
                 os.killpg(self._process.pid, signal.SIGKILL)
 
     async def ended(self) -> None:
-        """Wait until it is gone."""
-        await self._process.wait()
+        """Wait until it is gone; only for one that was killed."""
+        # asyncio sees the end of a process only after that of its pipes, and it reads no pipe whose buffer is full.
+        while await self._answers.read(protocol.MAX_LINE_BYTES):
+            pass
         await self._listener
+        await self._process.wait()
 
     async def work(
         self, job: protocol.Job, *, stall_s: float, on_answer: Callable[[protocol.Found | protocol.Finished], None]
