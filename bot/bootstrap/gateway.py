@@ -45,7 +45,7 @@ async def run(settings: Settings) -> int:
         return BAD_SETTINGS
     health = Health((GATEWAY, MODEL), now)
     async with AsyncExitStack() as stack:
-        session = await stack.enter_async_context(aiohttp.ClientSession())
+        session = await stack.enter_async_context(aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()))
         core = await stack.enter_async_context(open_core(settings, partial(_cdn, session, settings.discord_proxy)))
         try:
             await stack.enter_async_context(serve_health(health, host=settings.http_host, port=settings.http_port))

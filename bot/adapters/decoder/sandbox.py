@@ -19,6 +19,8 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_NO_NEW_PRIVS = 38
 _OPEN_FILES = 16
 _BYTES_PER_SAMPLE = 4
+_NICENESS = 10
+"""Members are to be answered first; what they posted can wait a moment."""
 _CPU_GRACE_S = 5
 """Between SIGXCPU, which the parent recognises, and SIGKILL."""
 _SLACK_BYTES = 16 << 20
@@ -33,6 +35,7 @@ def confine(orders: Orders) -> bool:
         for ``RLIMIT_AS``); the number of processes is not limited by ``RLIMIT_NPROC``, which counts everything that
         runs under the same user, but by the filter.
     """
+    os.nice(_NICENESS)
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_CPU, orders.cpu_s, grace=_CPU_GRACE_S)
     _limit(resource.RLIMIT_AS, orders.memory_bytes)
