@@ -24,7 +24,7 @@ $(BIN)/uv: requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.12"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
-		{ echo "Python's venv module is needed (Debian: apt install python3-venv)"; exit 1; }
+		{ rm -rf $(VENV); echo "Python's venv module is needed (Debian: apt install python3-venv)"; exit 1; }
 	@awk '/^uv==/ { found = 1 } found { print } found && !/\\$$/ { exit }' requirements-dev.txt > $(VENV)/uv.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.txt
 	@touch $@
@@ -58,14 +58,14 @@ test: $(VENV)/.installed-dev ## run all tests
 	@$(BIN)/python -m bot.adapters.whisper.embedded $(MODELS) base tiny.en smollm2
 	@$(BIN)/pytest -n 2 --dist loadgroup --cov --cov-report term:skip-covered
 
-test-versions: $(VENV)/.installed-dev ## run the tests without a process of their own on the other Pythons that are here
+test-versions: $(VENV)/.installed-dev ## run the tests on the other Pythons that are here, end to end only the smoke test
 	@for version in $(OTHER_PYTHONS); do \
 		for python in python$$version "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/$$version*/bin/python; do \
 			if $$python -c '' 2>/dev/null; then \
 				echo "== Python $$version"; \
 				test -x .venv-$$version/bin/python || $$python -m venv .venv-$$version; \
 				VIRTUAL_ENV=.venv-$$version $(BIN)/uv pip install --quiet --require-hashes -r requirements-dev.txt; \
-				.venv-$$version/bin/pytest -n 2 --dist loadgroup -q -m "not e2e"; \
+				.venv-$$version/bin/pytest -n 2 --dist loadgroup -q -m "not e2e or smoke"; \
 				break; \
 			fi; \
 		done; \
@@ -106,5 +106,5 @@ lock: $(BIN)/uv ## resolve the requirements anew, for Python 3.11 to 3.14
 schema: $(VENV)/.installed ## write schemas/mode.schema.json from bot/core/modes.py
 	@$(BIN)/python -m bot.core.modes > schemas/mode.schema.json
 
-clean: ## delete what the commands above made
-	rm -rf .venv .venv-* .cache data .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage*
+clean: ## delete what was set up here; never the bot's data
+	rm -rf .venv .venv-* .cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage*

@@ -22,6 +22,7 @@ from rich.table import Table
 from benchmarks import clips
 from benchmarks.results import Result
 from bot.adapters.local_files import LocalFileFetcher
+from bot.adapters.transcripts_in_memory import TranscriptsInMemory
 from bot.bootstrap.services import open_core
 from bot.core.models import AudioFile, Request
 from bot.settings import Settings
@@ -75,7 +76,7 @@ def run() -> Result:
 async def _walls(clip: Path) -> Walls:
     with tempfile.TemporaryDirectory() as scratch:
         settings = Settings.from_env({"DATA_DIR": scratch, "WHISPER_STANDBY": "0"})
-        async with open_core(settings, _local_files) as core:
+        async with open_core(settings, TranscriptsInMemory(), _local_files) as core:
             await core.transcriber.warm_up()
             bare: list[float] = []
             pipeline: list[float] = []

@@ -54,7 +54,7 @@ class Listen(commands.Cog):
         async def find() -> AudioLink:
             return source_of_message(message)
 
-        await self._reception.answer(interaction, find, Ask(mode=mode))
+        await self._reception.listen(interaction, find, Ask(mode=mode))
 
 
 async def setup(bot: EarshotBot) -> None:

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from bot.core.errors import ModeInvalid
 from bot.core.modes import Mode
 from bot.core.prompts import check_prompt
+from bot.core.routing import AUTO
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 MAX_MODE_BYTES: Final = 65_536
 RESERVED_COMMANDS: Final = frozenset({"transcribe", "help"})
 """Commands of the bot itself, which a mode cannot take."""
+MAX_MODES: Final = 100 - len(RESERVED_COMMANDS)
+"""Discord allows a guild 100 slash commands."""
 
 
 class ModeFiles:
@@ -66,6 +69,10 @@ def read_mode(path: Path) -> Mode:
 
 
 def _refuse_clash(mode: Mode, modes: Mapping[str, Mode]) -> None:
+    if mode.id == AUTO:
+        raise ModeInvalid(f"the id {AUTO!r} means that the mode is chosen for the member")
+    if len(modes) >= MAX_MODES:
+        raise ModeInvalid(f"there are {MAX_MODES} modes already, as many as Discord allows commands")
     if mode.id in modes:
         raise ModeInvalid(f"another file has the id {mode.id!r}")
     taken = RESERVED_COMMANDS | {other.discord.command for other in modes.values()}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 from typing import TYPE_CHECKING, Final
 
 from loguru import logger
 from pydantic import ValidationError
 
-from bot.core.errors import NotFound
+from bot.core.errors import NotFound, TranscriptNotKept
 from bot.core.models import Transcript
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 _ID: Final = re.compile(r"[0-9a-f]{8,64}")
 """Ids come back from Discord in buttons: only what we made ourselves becomes a file's name."""
+
+_OURS: Final = re.compile(r"[0-9a-f]{8,64}\.(json|part)")
 
 
 class TranscriptFiles:
@@ -36,10 +39,17 @@ class TranscriptFiles:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     async def put(self, request_id: str, transcript: Transcript) -> None:
-        """Keep ``transcript``; a second one of the same id replaces the first."""
+        """Keep ``transcript``; a second one of the same id replaces the first.
+
+        Raises:
+            TranscriptNotKept: it cannot be written.
+        """
         path = self._path(request_id)
         content = transcript.model_dump_json().encode()
-        await asyncio.to_thread(_write, path, content)
+        try:
+            await asyncio.to_thread(_write, path, content)
+        except OSError as exc:
+            raise TranscriptNotKept(str(exc)) from exc
 
     async def get(self, request_id: str) -> Transcript:
         """Give a transcript back.
@@ -77,6 +87,8 @@ class TranscriptFiles:
     def _sweep(self) -> int:
         deleted = 0
         for path in self._folder.iterdir():
+            if not _OURS.fullmatch(path.name):
+                continue
             try:
                 if self._is_old(path):
                     path.unlink()
@@ -89,6 +101,10 @@ class TranscriptFiles:
 def _write(path: Path, content: bytes) -> None:
     # Renamed when it is whole: a crash leaves no half transcript behind.
     half = path.with_suffix(".part")
-    half.write_bytes(content)
-    half.chmod(0o600)
+    with open(half, "wb", opener=_private) as file:
+        file.write(content)
     half.replace(path)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, mode=0o600)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from bot.adapters.local_files import LocalFileFetcher
-from bot.bootstrap.services import open_core
+from bot.adapters.transcripts_in_memory import TranscriptsInMemory
+from bot.bootstrap.services import StartFailed, open_core
 from bot.core.errors import BadInput, EarshotError
 from bot.core.languages import parse_language
 from bot.core.models import AudioFile, Request, Task, TranscriptionOptions
@@ -44,11 +45,14 @@ async def try_file(
                 task=Task.TRANSLATE if translate else Task.TRANSCRIBE,
             ),
         )
-        async with open_core(settings, _local_files) as core:
+        async with open_core(settings, TranscriptsInMemory(), _local_files) as core:
             with progress as shown:
                 reply = await core.pipeline.run(request, shown.observe if shown else nobody)
+    except StartFailed as exc:
+        _complain(str(exc))
+        return FAILED
     except EarshotError as exc:
-        Console(stderr=True).print(_sentence(exc), style="red", markup=False, highlight=False, soft_wrap=True)
+        _complain(_sentence(exc))
         return BAD_INPUT if isinstance(exc, BadInput) else FAILED
     _show(reply, as_json=as_json)
     return DONE
@@ -63,6 +67,10 @@ def _show(reply: Reply, *, as_json: bool) -> None:
         print(json.dumps(reply_json(reply), ensure_ascii=False, indent=2))  # noqa: T201 - what the command is for
     else:
         Console().print(reply_page(reply))
+
+
+def _complain(sentence: str) -> None:
+    Console(stderr=True).print(sentence, style="red", markup=False, highlight=False, soft_wrap=True)
 
 
 def _sentence(exc: EarshotError) -> str:

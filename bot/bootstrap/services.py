@@ -12,7 +12,6 @@ from bot.adapters.extractive import ExtractiveModel
 from bot.adapters.mode_files import ModeFiles
 from bot.adapters.openai_chat import OpenAIChatModel, openai_client
 from bot.adapters.spool import MIB, FileSpool
-from bot.adapters.transcript_files import TranscriptFiles
 from bot.adapters.whisper import WhisperTranscriber
 from bot.core.completion import Chain
 from bot.core.pipeline import Pipeline
@@ -21,12 +20,14 @@ from bot.settings import TEMPLATE
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
-    from bot.core.ports import AudioFetcher, CompletionModel
+    from bot.core.ports import AudioFetcher, CompletionModel, TranscriptStore
     from bot.settings import Settings
 
 now = time.time  # noqa: TID251 - the one clock of the calendar; everything else gets it as an argument
 
-_DAY_S = 86_400
+
+class StartFailed(Exception):
+    """The process cannot start; the text is a sentence for its operator."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,21 +36,29 @@ class Core:
 
     pipeline: Pipeline
     transcriber: WhisperTranscriber
-    transcripts: TranscriptFiles
     modes: ModeFiles
     spool: FileSpool
 
 
 @asynccontextmanager
-async def open_core(settings: Settings, make_fetcher: Callable[[FileSpool, int], AudioFetcher]) -> AsyncGenerator[Core]:
+async def open_core(
+    settings: Settings, transcripts: TranscriptStore, make_fetcher: Callable[[FileSpool, int], AudioFetcher]
+) -> AsyncGenerator[Core]:
     """Build the pipeline; everything it opened is closed when the context ends.
 
     Args:
         settings: the operator's.
+        transcripts: where transcripts are kept.
         make_fetcher: gets the spool and the limit in bytes.
+
+    Raises:
+        StartFailed: a folder cannot be used.
     """
     async with AsyncExitStack() as stack:
-        spool = FileSpool(settings.data_dir / "spool")
+        try:
+            spool = FileSpool(settings.data_dir / "spool")
+        except OSError as exc:
+            raise StartFailed(f"DATA_DIR cannot be used: {exc}") from exc
         transcriber = WhisperTranscriber(
             model=settings.whisper_model,
             models_dir=settings.models_dir,
@@ -61,9 +70,6 @@ async def open_core(settings: Settings, make_fetcher: Callable[[FileSpool, int],
             idle_s=settings.whisper_idle_minutes * 60,
         )
         stack.push_async_callback(transcriber.aclose)
-        transcripts = TranscriptFiles(
-            settings.data_dir / "transcripts", max_age_s=settings.transcript_days * _DAY_S, now=now
-        )
         modes = ModeFiles(settings.modes_dir)
         pipeline = Pipeline(
             fetcher=make_fetcher(spool, int(settings.max_audio_mb * MIB)),
@@ -74,9 +80,9 @@ async def open_core(settings: Settings, make_fetcher: Callable[[FileSpool, int],
             transcripts=transcripts,
             spool=spool,
             clock=time.monotonic,
-            decode_ahead=settings.whisper_concurrency + 1,
+            transcriptions=settings.whisper_concurrency,
         )
-        yield Core(pipeline=pipeline, transcriber=transcriber, transcripts=transcripts, modes=modes, spool=spool)
+        yield Core(pipeline=pipeline, transcriber=transcriber, modes=modes, spool=spool)
 
 
 async def _links(settings: Settings, stack: AsyncExitStack) -> list[CompletionModel]:

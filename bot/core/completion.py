@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from bot.core.errors import CompletionFailed, CompletionUnavailable
+from bot.core.rendering import visible_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -107,6 +108,7 @@ async def _attempt(model: CompletionModel, task: CompletionTask, on_text: Callab
             completion = await model.complete(task, on_text=on_text)
     except TimeoutError:
         raise CompletionFailed(f"no answer within {limit_s:g} s") from None
-    if not completion.result.text.strip():
+    text = visible_text(completion.result.text)
+    if not text.strip():
         raise CompletionFailed("the answer was empty")
-    return completion
+    return replace(completion, result=replace(completion.result, text=text))

@@ -16,6 +16,7 @@ EarshotError
 │   └── NothingToListenTo      a message without audio
 ├── NotFound                 something that is no longer kept
 ├── ModeInvalid              a mode file that cannot be used; the operator can cure it
+├── TranscriptNotKept        the store refused it
 ├── FetchFailed              the download did not work
 ├── SpoolFull                no room on the disk
 ├── DecodeFailed             the decoder itself failed, or ran out of its limits
@@ -148,6 +149,13 @@ class ModeInvalid(EarshotError):
     """Values: ``mode``, ``problem``. A mode file that cannot be used."""
 
     key = "error.mode_invalid"
+
+
+class TranscriptNotKept(EarshotError):
+    """A transcript could not be written where it is kept."""
+
+    key = "error.not_kept"
+    kind = ErrorKind.TEMPORARY
 
 
 class FetchFailed(EarshotError):

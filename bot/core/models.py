@@ -111,6 +111,8 @@ class NoteKey(StrEnum):
     """The transcript is there, the mode's result is not."""
     RESULT_CUT = "result_cut"
     """The model stopped at its output limit."""
+    NOT_KEPT = "not_kept"
+    """The transcript could not be kept for later."""
     INPUT_CUT = "input_cut"
     """The transcript was too long for the model. Values: ``until_s``, the end of what it saw."""
 
@@ -236,10 +238,15 @@ class Cached:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """What came of a request. ``model`` is the link of the chain that answered, None where none was asked."""
+    """What came of a request.
+
+    ``transcript_id`` is what `KeptTranscript` takes, None where the transcript could not be kept; ``model`` is the link
+    of the chain that answered, None where none was asked.
+    """
 
     request: Request
     transcript: Transcript
+    transcript_id: str | None
     mode: Mode | None
     routing: Routing | None
     result: ModeResult | None

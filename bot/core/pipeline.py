@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bot.core.completion import CompletionTask
-from bot.core.errors import CompletionFailed, EarshotError
+from bot.core.errors import CompletionFailed, EarshotError, TranscriptNotKept
 from bot.core.models import (
     Cached,
     KeptTranscript,
@@ -25,7 +25,7 @@ from bot.core.prompts import build_prompt
 from bot.core.routing import route
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping
+    from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 
     from bot.core.completion import Chain, Completion
     from bot.core.models import AudioFile, AudioLink, DecodedAudio, Request, Routing, Transcript
@@ -73,7 +73,16 @@ class _Run:
             )
 
     def report(self, stage: Stage, status: StageStatus, detail: str = "") -> None:
-        self.stages[stage] = StageReport(status=status, seconds=0.0, detail=detail)
+        seconds = self.stages[stage].seconds if stage in self.stages else 0.0
+        self.stages[stage] = StageReport(status=status, seconds=seconds, detail=detail)
+
+    @asynccontextmanager
+    async def place(self, places: asyncio.Semaphore, stage: Stage) -> AsyncGenerator[None]:
+        """Take one of ``places``; where none is free, the observer hears that others come first."""
+        if places.locked():
+            self.progress(stage, waiting=True)
+        async with places:
+            yield
 
     def progress(self, stage: Stage, fraction: float | None = None, *, waiting: bool = False, result: str = "") -> None:
         self._observer(
@@ -98,8 +107,8 @@ class Pipeline:
         spool: where the audio lies meanwhile.
         clock: seconds from any beginning, never going back.
         fetch_ahead: how many requests may fetch at a time, so that a rush does not keep others from being acknowledged.
-        decode_ahead: how many requests may hold decoded audio at a time; the rest wait with the encoded file, which
-            is far smaller.
+        transcriptions: how many run at a time. One request more may hold decoded audio; the rest wait with the
+            encoded file, which is far smaller.
     """
 
     def __init__(  # noqa: PLR0913 - one argument a port
@@ -114,7 +123,7 @@ class Pipeline:
         spool: Spool,
         clock: Callable[[], float],
         fetch_ahead: int = 4,
-        decode_ahead: int = 2,
+        transcriptions: int = 1,
     ) -> None:
         self._fetcher = fetcher
         self._decoder = decoder
@@ -125,7 +134,8 @@ class Pipeline:
         self._spool = spool
         self._clock = clock
         self._fetching = asyncio.Semaphore(fetch_ahead)
-        self._decoded = asyncio.Semaphore(decode_ahead)
+        self._holding = asyncio.Semaphore(transcriptions + 1)
+        self._listening = asyncio.Semaphore(transcriptions)
 
     async def run(self, request: Request, observer: Observer = nobody) -> Reply:
         """Answer ``request``, telling ``observer`` how far it is.
@@ -137,47 +147,52 @@ class Pipeline:
         modes = self._modes.current()  # one snapshot: a request ends on the modes that it began with
         if request.mode is not None:
             route(request.mode, modes)  # an unknown mode is refused before any work is done for it
-        transcript = await self._transcript(request, run)
+        transcript, kept_as = await self._transcript(request, run)
         answer = _Answer()
         if request.mode is not None and transcript.segments:
             answer = await self._answer(request.mode, modes, transcript, run)
+        not_kept = () if kept_as else (Note(key=NoteKey.NOT_KEPT),)
         return Reply(
             request=request,
             transcript=transcript,
+            transcript_id=kept_as,
             mode=answer.mode,
             routing=answer.routing,
             result=answer.completion.result if answer.completion else None,
             model=answer.completion.model if answer.completion else None,
             stages=run.stages,
-            notes=transcript.notes + answer.notes,
+            notes=transcript.notes + answer.notes + not_kept,
             cached=Cached(transcript=isinstance(request.source, KeptTranscript)),
         )
 
-    async def _transcript(self, request: Request, run: _Run) -> Transcript:
+    async def _transcript(self, request: Request, run: _Run) -> tuple[Transcript, str | None]:
+        """The transcript, and the id under which it is kept."""
         if isinstance(request.source, KeptTranscript):
             with run.stage(Stage.TRANSCRIBE):
                 run.report(Stage.TRANSCRIBE, StageStatus.SKIPPED, "kept from an earlier request")
-                transcript = await self._transcripts.get(request.source.id)
-        else:
-            transcript = _with_notes(await self._listen(request.source, request, run))
-        # Kept at once, under this request too: whatever happens next, nothing that was heard is lost.
-        await self._transcripts.put(request.id, transcript)
-        return transcript
+                return await self._transcripts.get(request.source.id), request.source.id
+        transcript = _with_notes(await self._listen(request.source, request, run))
+        try:
+            # At once: whatever happens next, nothing that was heard is lost.
+            await self._transcripts.put(request.id, transcript)
+        except TranscriptNotKept as exc:
+            run.report(Stage.TRANSCRIBE, StageStatus.PARTIAL, str(exc))
+            return transcript, None
+        return transcript, request.id
 
     async def _listen(self, source: AudioLink | AudioFile, request: Request, run: _Run) -> Transcript:
-        async with self._fetching:
+        async with run.place(self._fetching, Stage.FETCH):
             with run.stage(Stage.FETCH):
                 fetched = await self._fetcher.fetch(source, on_fraction=lambda done: run.progress(Stage.FETCH, done))
         decoded: DecodedAudio | None = None
         try:
-            if self._decoded.locked():
-                run.progress(Stage.DECODE, waiting=True)
-            async with self._decoded:
+            async with run.place(self._holding, Stage.DECODE):
                 with run.stage(Stage.DECODE):
                     decoded = await self._decoder.decode(fetched)
                 self._spool.release(fetched)
-                with run.stage(Stage.TRANSCRIBE):
-                    return await self._transcriber.transcribe(decoded, request.options, on_segments=run.heard)
+                async with run.place(self._listening, Stage.TRANSCRIBE):
+                    with run.stage(Stage.TRANSCRIBE):
+                        return await self._transcriber.transcribe(decoded, request.options, on_segments=run.heard)
         finally:
             self._spool.release(fetched)
             if decoded is not None:

@@ -99,7 +99,11 @@ class TranscriptStore(Protocol):
     """Keeps transcripts for "Redo as …" and for the files menu."""
 
     async def put(self, request_id: str, transcript: Transcript) -> None:
-        """Keep ``transcript`` under the request that made it."""
+        """Keep ``transcript`` under the request that made it.
+
+        Raises:
+            TranscriptNotKept: there is no room, or no way to write.
+        """
         ...
 
     async def get(self, request_id: str) -> Transcript:

@@ -58,6 +58,11 @@ def spoken_line(text: str) -> str:
     return " ".join("".join(char for char in spaced if _is_seen(char)).split())
 
 
+def visible_text(text: str) -> str:
+    """``text`` with its lines, without what a reader cannot see; see `spoken_line`."""
+    return "".join(char for char in text if char in "\n\t" or _is_seen(char))
+
+
 def _is_seen(char: str) -> bool:
     return char in _JOINERS or unicodedata.category(char) not in _HIDDEN
 

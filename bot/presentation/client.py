@@ -74,8 +74,8 @@ class EarshotBot(commands.Bot):
 
     async def on_ready(self) -> None:
         """The gateway is there, for the first time or again after a long absence."""
-        await self.commands_shown.sync_everywhere()
         self._health.report(GATEWAY, State.OK)
+        await self.commands_shown.sync_everywhere()
         logger.info("ready: {} in {} guilds, commands are in sync", self.user, len(self.guilds))
 
     async def on_resumed(self) -> None:

@@ -16,6 +16,8 @@ import discord
 from discord import app_commands
 from loguru import logger
 
+from bot.presentation.network import UNDELIVERED
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -60,9 +62,12 @@ class CommandSync:
         """Bring the message commands up to date."""
         http, application = self._bot.http, self._application_id
         wanted = self.payloads(slash=False)
-        if differ(wanted, await http.get_global_commands(application)):
-            await http.bulk_upsert_global_commands(application, wanted)
-            logger.info("{} global commands written", len(wanted))
+        try:
+            if differ(wanted, await http.get_global_commands(application)):
+                await http.bulk_upsert_global_commands(application, wanted)
+                logger.info("{} global commands written", len(wanted))
+        except UNDELIVERED as exc:
+            logger.error("the global commands could not be brought up to date: {!r}", exc)
 
     async def sync_guild(self, guild_id: int) -> None:
         """Bring a guild's slash commands up to date."""
@@ -77,6 +82,10 @@ class CommandSync:
             logger.error(
                 "guild {} does not let me have commands: invite me again with the scope applications.commands", guild_id
             )
+            return
+        except UNDELIVERED as exc:
+            # One guild's trouble, such as its daily limit of new commands, is not the others'.
+            logger.error("the commands of guild {} could not be brought up to date: {!r}", guild_id, exc)
             return
         self._ids[guild_id] = {command["name"]: int(command["id"]) for command in there}
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import io
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import discord
+import stamina
 from loguru import logger
 
 from bot.presentation.messages import text
+from bot.presentation.network import NETWORK, UNDELIVERED
 from bot.presentation.views import result_view
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from bot.core.modes import Mode
     from bot.presentation.replies import Answer, TextFile
@@ -20,11 +24,12 @@ if TYPE_CHECKING:
 TOKEN_LIFE_S: Final = 14 * 60
 """Seconds for which an interaction's token is trusted. Discord ends it after 15 minutes."""
 
-INVALID_WEBHOOK_TOKEN: Final = 50_027
-"""Discord's code for a token that has ended."""
-
 COLOUR: Final = 0x5865F2
 ERROR_COLOUR: Final = 0xED4245
+
+_UNKNOWN_MESSAGE: Final = 10_008
+_TRIES: Final = 4
+_FIRST_WAIT_S: Final = 0.5
 
 
 class Placeholder:
@@ -33,9 +38,10 @@ class Placeholder:
     def __init__(self, interaction: discord.Interaction, *, private: bool, clock: Callable[[], float]) -> None:
         self.interaction = interaction
         self.private = private
+        self.locale = str(interaction.locale)
+        self.message: discord.InteractionMessage | None = None
         self._clock = clock
         self._made = clock()
-        self.message: discord.InteractionMessage | None = None
 
     @property
     def token_ended(self) -> bool:
@@ -48,66 +54,106 @@ class Placeholder:
             self.message = await self.interaction.edit_original_response(embed=embed)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Parcel:
+    """An answer, packed for Discord. Files are opened anew for each attempt to send them."""
+
+    embed: discord.Embed
+    view: Any  # a View, or MISSING
+    nonce: str
+    _files: tuple[TextFile, ...]
+
+    @property
+    def files(self) -> list[discord.File]:
+        return [discord.File(io.BytesIO(file.content), filename=file.name) for file in self._files]
+
+
 class Courier:
-    """Delivers answers."""
+    """Delivers answers: in the placeholder, else in the channel, else by direct message."""
 
     def __init__(self, modes: Callable[[], tuple[Mode, ...]]) -> None:
         self._modes = modes
 
     async def deliver(self, placeholder: Placeholder, answer: Answer, *, nonce: str) -> None:
-        """Show ``answer`` in the placeholder, or in a new message where its token has ended.
+        """Show ``answer`` in the first way that works; that none does is logged.
 
         Args:
             placeholder: where the member waits.
             answer: what to show.
             nonce: at most 25 characters; Discord refuses a second message with it.
         """
-        interaction = placeholder.interaction
-        locale = str(interaction.locale)
-        embed = answer_embed(answer)
-        files = _attachable(answer, embed, interaction.filesize_limit, locale)
-        view = result_view(answer, self._modes(), locale) or discord.utils.MISSING
-        if not placeholder.token_ended:
+        parcel = self._packed(answer, placeholder, nonce)
+        for way in (_in_place, _in_channel, _in_person):
             try:
-                await interaction.edit_original_response(embed=embed, attachments=_discord_files(files), view=view)
-            except discord.NotFound:
-                logger.info("the placeholder is gone: its member deleted it")
-                return
-            except discord.HTTPException as exc:
-                if exc.code != INVALID_WEBHOOK_TOKEN:
-                    raise
-            else:
-                return
-        await self._send_anew(placeholder, embed, files, view, nonce)
+                if await way(placeholder, parcel):
+                    return
+            except UNDELIVERED as exc:
+                logger.warning("could not deliver {}: {!r}", way.__name__.removeprefix("_").replace("_", " "), exc)
+        logger.error("the answer could not be delivered in any way")
 
-    async def _send_anew(
-        self, placeholder: Placeholder, embed: discord.Embed, files: tuple[TextFile, ...], view: Any, nonce: str
-    ) -> None:
-        member, channel = placeholder.interaction.user, placeholder.interaction.channel
-        if not placeholder.private and isinstance(channel, discord.abc.Messageable):
-            reference: Any = discord.utils.MISSING
-            if placeholder.message is not None:
-                reference = placeholder.message.to_reference(fail_if_not_exists=False)
+    def _packed(self, answer: Answer, placeholder: Placeholder, nonce: str) -> _Parcel:
+        embed = answer_embed(answer)
+        files = tuple(file for file in answer.files if len(file.content) <= placeholder.interaction.filesize_limit)
+        if len(files) < len(answer.files):
+            embed.add_field(name="\u200b", value=text("result.too_large_to_attach", placeholder.locale), inline=False)
+        view = result_view(answer, self._modes(), placeholder.locale) or discord.utils.MISSING
+        return _Parcel(embed=embed, view=view, nonce=nonce, _files=files)
+
+
+async def _in_place(placeholder: Placeholder, parcel: _Parcel) -> bool:
+    """Edit the placeholder: doing it twice is harmless."""
+    if placeholder.token_ended:
+        return False
+    edit = placeholder.interaction.edit_original_response
+    try:
+        await _tried(lambda: edit(embed=parcel.embed, attachments=parcel.files, view=parcel.view))
+    except discord.NotFound as exc:
+        # Anything else that is not found is the webhook: the token has ended before its time.
+        if exc.code != _UNKNOWN_MESSAGE:
+            raise
+        logger.info("the placeholder was deleted: nobody waits for the answer")
+    return True
+
+
+async def _in_channel(placeholder: Placeholder, parcel: _Parcel) -> bool:
+    """Write a new message where the command was used."""
+    member, channel = placeholder.interaction.user, placeholder.interaction.channel
+    if placeholder.private or not isinstance(channel, discord.abc.Messageable):
+        return False
+    reference: Any = discord.utils.MISSING
+    if placeholder.message is not None:
+        reference = placeholder.message.to_reference(fail_if_not_exists=False)
+    await _tried(
+        lambda: channel.send(
+            member.mention,
+            embed=parcel.embed,
+            files=parcel.files,
+            view=parcel.view,
+            nonce=parcel.nonce,
+            reference=reference,
             # The one ping there is: the member has waited for over a quarter of an hour.
-            mentions = discord.AllowedMentions(users=[member], replied_user=False)
-            try:
-                await channel.send(
-                    member.mention,
-                    embed=embed,
-                    files=_discord_files(files),
-                    view=view,
-                    nonce=nonce,
-                    reference=reference,
-                    allowed_mentions=mentions,
-                )
-            except discord.Forbidden:
-                logger.info("may not write into the channel: the answer goes to the member's direct messages")
-            else:
-                return
-        try:
-            await member.send(embed=embed, files=_discord_files(files), view=view, nonce=nonce)
-        except discord.Forbidden:
-            logger.warning("the member takes no direct messages: the answer could not be delivered")
+            allowed_mentions=discord.AllowedMentions(users=[member], replied_user=False),
+        )
+    )
+    if placeholder.message is not None and isinstance(channel, discord.TextChannel | discord.VoiceChannel):
+        below = discord.Embed(description=text("progress.see_below", placeholder.locale))
+        with suppress(*UNDELIVERED):
+            await channel.get_partial_message(placeholder.message.id).edit(embed=below)
+    return True
+
+
+async def _in_person(placeholder: Placeholder, parcel: _Parcel) -> bool:
+    """Write to the member directly."""
+    member = placeholder.interaction.user
+    await _tried(lambda: member.send(embed=parcel.embed, files=parcel.files, view=parcel.view, nonce=parcel.nonce))
+    return True
+
+
+async def _tried(send: Callable[[], Awaitable[object]]) -> None:
+    """Send, and again where the network failed; discord.py itself tries again where Discord did."""
+    async for attempt in stamina.retry_context(on=NETWORK, attempts=_TRIES, timeout=None, wait_initial=_FIRST_WAIT_S):
+        with attempt:
+            await send()
 
 
 def answer_embed(answer: Answer) -> discord.Embed:
@@ -120,15 +166,3 @@ def answer_embed(answer: Answer) -> discord.Embed:
     if answer.footer:
         embed.set_footer(text=answer.footer)
     return embed
-
-
-def _attachable(answer: Answer, embed: discord.Embed, limit: int, locale: str) -> tuple[TextFile, ...]:
-    """The files that may be uploaded; the embed says where one may not."""
-    files = tuple(file for file in answer.files if len(file.content) <= limit)
-    if len(files) < len(answer.files):
-        embed.add_field(name="\u200b", value=text("result.too_large_to_attach", locale), inline=False)
-    return files
-
-
-def _discord_files(files: tuple[TextFile, ...]) -> list[discord.File]:
-    return [discord.File(io.BytesIO(file.content), filename=file.name) for file in files]

@@ -41,6 +41,7 @@ _ENGLISH: Final[Mapping[str, str]] = {
     "error.file_unreadable": "That file cannot be read: {reason}.",
     "error.mode_invalid": "The mode “{mode}” has a mistake: {problem}.",
     "error.spool_full": "My disk is full, so I can't take that file. Please try again later.",
+    "error.not_kept": "The transcript could not be kept.",
     "error.fetch_failed": "I couldn't download that file from Discord. Please try again in a moment.",
     "error.decode_failed": "I couldn't decode that file: it is damaged, or it asks for more than I can spare.",
     "error.transcription_failed": "Listening failed, even after several tries. Please try again later.",
@@ -55,6 +56,9 @@ _ENGLISH: Final[Mapping[str, str]] = {
     "input.both": "Give me either a file or a link, not both.",
     "input.bad_link": "That is no link to a message. Use **Copy Message Link** on the message.",
     "input.other_server": "That message is on another server. I only open messages of this one.",
+    "input.may_not_read": (
+        "I may not read messages here, so I can't follow the link. On that message, use **Apps → {menu}**."
+    ),
     "input.no_access": "I can't open that message: it was deleted, or one of us may not read that channel.",
     # What a member should know about a result.
     "note.truncated": "The file ends early: it has {decoded_s} of {declared_s}. This is what could be heard.",
@@ -65,6 +69,7 @@ _ENGLISH: Final[Mapping[str, str]] = {
     "note.result_missing": "The transcript is complete, but no language model answered. Use the menu to try again.",
     "note.result_cut": "The model stopped at its length limit: the end may be missing.",
     "note.input_cut": "The recording was too long for the model: it saw everything up to {until_s}.",
+    "note.not_kept": "The transcript could not be kept, so the menus are missing here. Save what you need.",
     # Results.
     "result.transcript": "Transcript",
     "result.translation": "Translation",
@@ -78,9 +83,9 @@ _ENGLISH: Final[Mapping[str, str]] = {
     "result.template_model": "none (extract)",
     "result.seconds": "{seconds} s",
     "result.from_transcript": "{seconds} s, from the kept transcript",
-    "result.redone": "Done by {member}",
     "result.too_large_to_attach": "The full text is too large for this server's upload limit.",
     # While it runs.
+    "progress.see_below": "This took long: the answer is a new message below.",
     "progress.title": "On it …",
     "progress.waiting": "Waiting for another recording to finish",
     "progress.fetch": "Getting the file",

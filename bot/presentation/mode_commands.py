@@ -36,7 +36,7 @@ def mode_command(mode: Mode, reception: Reception) -> app_commands.Command[Any, 
         language: str | None = None,
         private: bool = False,
     ) -> None:
-        await reception.answer(
+        await reception.listen(
             interaction,
             source_finder(interaction, audio, link),
             Ask(mode=mode.id, language=language, private=private),
@@ -59,7 +59,7 @@ def transcribe_command(reception: Reception) -> app_commands.Command[Any, Any, A
         private: bool = False,
     ) -> None:
         task = Task.TRANSLATE if translate else Task.TRANSCRIBE
-        await reception.answer(
+        await reception.listen(
             interaction,
             source_finder(interaction, audio, link),
             Ask(mode=None, language=language, task=task, private=private),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Self
 
 import discord
@@ -11,7 +10,9 @@ from loguru import logger
 
 from bot.core.models import Stage
 from bot.core.rendering import escape_markdown
+from bot.presentation.links import unmasked
 from bot.presentation.messages import text
+from bot.presentation.network import UNDELIVERED
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -35,7 +36,7 @@ def progress_text(progress: Progress, locale: str) -> str:
         filled = round(done * _BAR)
         lines = [f"**{stage}** … {done:.0%}", f"`{'█' * filled}{'░' * (_BAR - filled)}`"]
     if progress.stage is Stage.COMPLETE and progress.result_text:
-        lines.append(progress.result_text[:_SHOWN_RESULT])
+        lines.append(unmasked(progress.result_text[:_SHOWN_RESULT])[:_SHOWN_RESULT])
     elif progress.transcript_text:
         words = progress.transcript_text
         tail = words if len(words) <= _SHOWN_WORDS else f"… {words[-_SHOWN_WORDS:]}"
@@ -72,8 +73,7 @@ class ProgressMessage:
         assert self._task is not None
         async with self._editing:  # an edit that was cut off could arrive after the result
             self._task.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._task
+        await asyncio.wait({self._task})  # however it ended: the result is what counts
         await self._pause()
 
     async def _show(self) -> None:
@@ -92,9 +92,9 @@ class ProgressMessage:
             async with self._editing:
                 try:
                     await self._edit(embed)
-                except discord.HTTPException as exc:
+                except UNDELIVERED as exc:
                     # Progress is a courtesy; the result has ways of its own to arrive.
-                    logger.debug("progress could not be shown: {}", exc)
+                    logger.debug("progress could not be shown: {!r}", exc)
                 self._edited_at = asyncio.get_running_loop().time()
             await asyncio.sleep(EDIT_INTERVAL_S)
 

@@ -1,28 +1,33 @@
-"""Takes an interaction from its acknowledgement to its answer."""
+"""Takes an interaction from its acknowledgement to its answer: whatever happens, the member hears of it."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING
 
-import discord
 from loguru import logger
 
 from bot.core.errors import EarshotError
 from bot.core.languages import parse_language
 from bot.core.models import Request, TranscriptionOptions
 from bot.presentation.courier import Placeholder
+from bot.presentation.network import UNDELIVERED
 from bot.presentation.progress import ProgressMessage
 from bot.presentation.replies import error_answer, reply_answer
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from bot.core.models import Source
+    import discord
+
+    from bot.core.models import Reply, Source
     from bot.core.pipeline import Pipeline
     from bot.presentation.courier import Courier
     from bot.presentation.replies import Answer
     from bot.presentation.requests import Ask
+
+    Work = Callable[[Placeholder, str], Awaitable[Answer]]
+    """Gets the placeholder and the request's id."""
 
 
 class Interrupted(EarshotError):
@@ -49,64 +54,20 @@ class Reception:
         self._clock = clock
         self._new_id = new_id
         self._under_way: set[asyncio.Task[object]] = set()
+        self._closing = False
 
-    async def answer(
+    async def listen(
         self, interaction: discord.Interaction, find_source: Callable[[], Awaitable[Source]], ask: Ask
     ) -> None:
-        """Acknowledge at once, show progress, answer; whatever happens, the member hears of it.
+        """Answer with what the pipeline makes of a source, showing how far it is.
 
         Args:
             interaction: a command's or a menu's, not yet acknowledged.
             find_source: finds what to listen to; it runs after the acknowledgement, so it may take its time.
             ask: what to make of it.
         """
-        task = asyncio.current_task()
-        assert task is not None
-        self._under_way.add(task)
-        request_id = self._new_id()
-        try:
-            with logger.contextualize(request_id=request_id):
-                await self._answer(interaction, find_source, ask, request_id)
-        finally:
-            self._under_way.discard(task)
 
-    async def aclose(self) -> None:
-        """End what is under way; its members are told."""
-        tasks = list(self._under_way)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-    async def _answer(
-        self,
-        interaction: discord.Interaction,
-        find_source: Callable[[], Awaitable[Source]],
-        ask: Ask,
-        request_id: str,
-    ) -> None:
-        try:
-            await interaction.response.defer(ephemeral=ask.private, thinking=True)
-        except discord.NotFound:
-            logger.warning("acknowledged too late: Discord has given the interaction up")
-            return
-        placeholder = Placeholder(interaction, private=ask.private, clock=self._clock)
-        try:
-            answer = await self._work(placeholder, find_source, ask, request_id)
-        except asyncio.CancelledError:
-            answer = error_answer(Interrupted(), reference=None, locale=str(interaction.locale))
-            await self._courier.deliver(placeholder, answer, nonce=request_id)
-            raise
-        await self._courier.deliver(placeholder, answer, nonce=request_id)
-
-    async def _work(
-        self,
-        placeholder: Placeholder,
-        find_source: Callable[[], Awaitable[Source]],
-        ask: Ask,
-        request_id: str,
-    ) -> Answer:
-        locale = str(placeholder.interaction.locale)
-        try:
+        async def work(placeholder: Placeholder, request_id: str) -> Answer:
             request = Request(
                 id=request_id,
                 source=await find_source(),
@@ -116,14 +77,79 @@ class Reception:
                 ),
                 private=ask.private,
             )
-            async with ProgressMessage(placeholder.show, locale=locale) as progress:
-                reply = await self._pipeline.run(request, progress.observe)
+            reply = await self._run(request, placeholder)
+            logger.info("answered in {:.1f} s", reply.seconds)
+            return reply_answer(reply, locale=placeholder.locale)
+
+        await self._serve(interaction, work, private=ask.private)
+
+    async def hand_over(self, interaction: discord.Interaction, make: Callable[[], Awaitable[Answer]]) -> None:
+        """Answer the member alone with what ``make`` gives."""
+
+        async def work(_placeholder: Placeholder, _request_id: str) -> Answer:
+            return await make()
+
+        await self._serve(interaction, work, private=True)
+
+    async def aclose(self, *, within_s: float) -> None:
+        """End what is under way; its members are told, as far as that works ``within_s`` seconds."""
+        self._closing = True
+        tasks = list(self._under_way)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=within_s)
+            if late:
+                logger.warning("{} members could not be told in time", len(late))
+
+    async def _serve(self, interaction: discord.Interaction, work: Work, *, private: bool) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._under_way.add(task)
+        request_id = self._new_id()
+        try:
+            with logger.contextualize(request_id=request_id):
+                await interaction.response.defer(ephemeral=private, thinking=True)
+                placeholder = Placeholder(interaction, private=private, clock=self._clock)
+                await self._deliver(placeholder, await self._answer(placeholder, work, request_id), request_id)
+        except UNDELIVERED as exc:
+            logger.warning("could not be acknowledged, or came too late: {!r}", exc)
+        finally:
+            self._under_way.discard(task)
+
+    async def _answer(self, placeholder: Placeholder, work: Work, request_id: str) -> Answer:
+        """What ``work`` gives, or the sentence that tells why it gives nothing."""
+        locale = placeholder.locale
+        if self._closing:
+            return error_answer(Interrupted(), reference=None, locale=locale)
+        try:
+            return await work(placeholder, request_id)
+        except asyncio.CancelledError:
+            if not self._closing:
+                raise
+            return error_answer(Interrupted(), reference=None, locale=locale)
         except EarshotError as exc:
             logger.opt(exception=exc.__cause__).info("answered with {}: {}", exc.key, exc.detail)
             return error_answer(exc, reference=request_id[:8], locale=locale)
         except Exception:  # noqa: BLE001 - the last resort: the member is told, the log has the cause
             logger.exception("unexpected error")
             return error_answer(EarshotError(), reference=request_id[:8], locale=locale)
-        else:
-            logger.info("answered in {:.1f} s", reply.seconds)
-            return reply_answer(reply, locale=locale)
+
+    async def _run(self, request: Request, placeholder: Placeholder) -> Reply:
+        reply: Reply | None = None
+        try:
+            async with ProgressMessage(placeholder.show, locale=placeholder.locale) as progress:
+                reply = await self._pipeline.run(request, progress.observe)
+        except asyncio.CancelledError:
+            # Cancelled between the result and its delivery: what is there is delivered.
+            if reply is None:
+                raise
+        return reply
+
+    async def _deliver(self, placeholder: Placeholder, answer: Answer, request_id: str) -> None:
+        delivery = asyncio.ensure_future(self._courier.deliver(placeholder, answer, nonce=request_id))
+        try:
+            await asyncio.shield(delivery)
+        except asyncio.CancelledError:
+            await delivery
+            raise

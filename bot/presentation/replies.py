@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from bot.core.languages import language_name
 from bot.core.models import NoteKey, Task
 from bot.core.rendering import FileLabels, TranscriptFormat, clock_time, escape_markdown, transcript_file
+from bot.presentation.links import unmasked
 from bot.presentation.messages import text
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 MAX_DESCRIPTION: Final = 4_096
 MAX_FIELD: Final = 1_024
-MAX_FOOTER: Final = 2_048
 
 # One embed may hold 6,000 characters in all: what stands around a description is given this much.
 _AROUND: Final = 1_800
@@ -54,7 +53,6 @@ class Answer:
     footer: str | None = None
     files: tuple[TextFile, ...] = ()
     transcript_id: str | None = None
-    mode: str | None = None
     is_error: bool = False
 
 
@@ -75,7 +73,7 @@ def reply_answer(reply: Reply, *, locale: str) -> Answer:
         said = text("result.nothing_said", locale, duration=clock_time(transcript.duration_s))
         return Answer(description="\n\n".join((said, *_loud_notes(reply.notes, locale))), title=_title(reply, locale))
     if reply.result is not None:
-        body, files = _fitted(_unmask_links(reply.result.text), f"{_mode_id(reply)}.md", reply.result.text, locale)
+        body, files = _fitted(unmasked(reply.result.text), f"{_mode_id(reply)}.md", reply.result.text, locale)
     else:
         body, files = _fitted(
             _transcript_lines(transcript),
@@ -90,8 +88,7 @@ def reply_answer(reply: Reply, *, locale: str) -> Answer:
         fields=(*_facts(reply, locale), *_warnings(reply, locale)),
         footer=" ".join(quiet) or None,
         files=files,
-        transcript_id=reply.request.id,
-        mode=reply.mode.id if reply.mode else None,
+        transcript_id=reply.transcript_id,
     )
 
 
@@ -186,11 +183,3 @@ def _cut(words: str, limit: int) -> str:
         if end > limit * 3 // 4:
             return cut[:end].rstrip()
     return cut.rstrip("\\")
-
-
-_MASKED_LINK: Final = re.compile(r"\[([^\[\]]*)\]\(\s*<?([a-z][a-z0-9+.-]*:[^)\s>]*)>?[^)]*\)", re.IGNORECASE)
-
-
-def _unmask_links(markdown: str) -> str:
-    """Show where a link leads: the words of a recording can make a model write any link under any name."""
-    return _MASKED_LINK.sub(r"\1 (<\2>)", markdown)

@@ -10,6 +10,7 @@ import discord
 
 from bot.core.errors import BadInput, NothingToListenTo
 from bot.core.models import AudioLink, Task
+from bot.presentation.messages import text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -66,6 +67,12 @@ class NoAccess(BadInput):
     key = "input.no_access"
 
 
+class MayNotRead(BadInput):
+    """Discord keeps the message's content from the bot. Values: ``menu``."""
+
+    key = "input.may_not_read"
+
+
 def source_of_attachment(attachment: discord.Attachment) -> AudioLink:
     """An attachment, whatever it says that it is: the decoder will find out."""
     return AudioLink(
@@ -107,9 +114,13 @@ async def source_of_link(interaction: discord.Interaction, link: str) -> AudioLi
         raise OtherServer
     try:
         channel = await _readable_channel(guild, member, int(found[2]))
-        return source_of_message(await channel.fetch_message(int(found[3])))
-    except (discord.Forbidden, discord.NotFound) as exc:
+        message = await channel.fetch_message(int(found[3]))
+    # A channel of another guild is a ClientException of discord.py's.
+    except (discord.Forbidden, discord.NotFound, discord.ClientException) as exc:
         raise NoAccess(str(exc)) from exc
+    if _is_withheld(message, interaction.client):
+        raise MayNotRead(menu=text("menu.command.summarise"))
+    return source_of_message(message)
 
 
 async def _readable_channel(
@@ -121,6 +132,21 @@ async def _readable_channel(
     may = channel.permissions_for(member)
     if not (may.view_channel and may.read_message_history):
         raise NoAccess
+    # discord.py does not take the right to read away from those who may not join.
+    if isinstance(channel, discord.VoiceChannel | discord.StageChannel) and not may.connect:
+        raise NoAccess
     if isinstance(channel, discord.Thread) and channel.is_private() and not may.manage_threads:
         await channel.fetch_member(member.id)  # NotFound for those who are not in it
     return channel
+
+
+def _is_withheld(message: discord.Message, client: discord.Client) -> bool:
+    """Whether Discord keeps a message's content from the bot.
+
+    Without the message content privilege, content, embeds and attachments of others' messages come empty.
+    Source: https://discord.com/developers/docs/events/gateway#message-content-intent
+    """
+    flags = client.application_flags
+    privileged = flags.gateway_message_content or flags.gateway_message_content_limited
+    is_empty = not (message.content or message.attachments or message.embeds or message.message_snapshots)
+    return is_empty and not privileged and message.author != client.user

@@ -55,10 +55,14 @@ def reply_page(reply: Reply) -> RenderableType:
     for segment in transcript.segments:
         lines.add_row(clock_time(segment.start), Text(segment.text))
     facts = f"{language_name(transcript.language)} · {clock_time(transcript.duration_s)} · whisper {transcript.model}"
-    parts.append(Panel(lines, title=text("result.transcript"), subtitle=facts, title_align="left"))
+    parts.append(Panel(lines, title=text("result.transcript"), subtitle=Text(facts), title_align="left"))
     if reply.result is not None and reply.mode is not None:
         subtitle = f"{text('result.took')}: {reply.seconds:.1f} s · {reply.model}"
-        parts.append(Panel(Markdown(reply.result.text), title=reply.mode.title, subtitle=subtitle, title_align="left"))
+        parts.append(
+            Panel(
+                Markdown(reply.result.text), title=Text(reply.mode.title), subtitle=Text(subtitle), title_align="left"
+            )
+        )
     parts += [Text(f"· {note_line(note, DEFAULT_LOCALE)}", style="yellow") for note in reply.notes]
     return Group(*parts)
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import discord
-from loguru import logger
 
-from bot.core.errors import EarshotError
 from bot.core.models import KeptTranscript
 from bot.core.rendering import TranscriptFormat
 from bot.presentation.messages import text
-from bot.presentation.replies import attached_transcript, error_answer
+from bot.presentation.replies import Answer, TextFile, attached_transcript
 from bot.presentation.requests import Ask
 
 if TYPE_CHECKING:
@@ -20,7 +17,6 @@ if TYPE_CHECKING:
 
     from bot.core.modes import Mode
     from bot.presentation.client import Services
-    from bot.presentation.replies import Answer
 
 TRANSCRIPT_ALONE: Final = "-"
 """Stands for "no mode" among the values of the redo menu; no mode can have this id."""
@@ -72,21 +68,15 @@ class FilesMenu(discord.ui.DynamicItem[discord.ui.Select[Any]], template=r"earsh
 
     async def callback(self, interaction: discord.Interaction[Any]) -> None:
         """Answer with the file that was chosen."""
-        locale = str(interaction.locale)
-        await interaction.response.defer(ephemeral=True, thinking=True)
-        try:
-            transcript = await _services(interaction).transcripts.get(self._transcript_id)
-        except EarshotError as exc:
-            logger.info("no file for {}: {}", self._transcript_id, exc)
-            answer = error_answer(exc, reference=None, locale=locale)
-            await interaction.edit_original_response(content=answer.description)
-            return
+        services, locale = _services(interaction), str(interaction.locale)
         kind = TranscriptFormat(self.item.values[0])
-        content = attached_transcript(transcript, kind, locale)
-        await interaction.edit_original_response(
-            content=text("files.ready", locale),
-            attachments=[discord.File(io.BytesIO(content), filename=f"transcript.{kind}")],
-        )
+
+        async def make() -> Answer:
+            transcript = await services.transcripts.get(self._transcript_id)
+            file = TextFile(name=f"transcript.{kind}", content=attached_transcript(transcript, kind, locale))
+            return Answer(description=text("files.ready", locale), files=(file,))
+
+        await services.reception.hand_over(interaction, make)
 
 
 class RedoMenu(discord.ui.DynamicItem[discord.ui.Select[Any]], template=r"earshot:redo:(?P<id>[0-9a-f]{8,64})"):
@@ -131,4 +121,4 @@ class RedoMenu(discord.ui.DynamicItem[discord.ui.Select[Any]], template=r"earsho
             return KeptTranscript(id=self._transcript_id)
 
         mode = None if chosen == TRANSCRIPT_ALONE else chosen
-        await _services(interaction).reception.answer(interaction, find, Ask(mode=mode, private=shown_to_one))
+        await _services(interaction).reception.listen(interaction, find, Ask(mode=mode, private=shown_to_one))

@@ -47,6 +47,7 @@ def test_what_is_no_mode_is_refused_with_a_reason(tmp_path: Path, content: bytes
     "changes",
     [
         {"id": "../evil"},
+        {"id": "Auto"},
         {"unknown": 1},
         {"schema_version": 2},
         {"title": ""},
@@ -74,8 +75,15 @@ def test_a_broken_file_does_not_keep_the_others_from_working(tmp_path: Path) -> 
     write(tmp_path, "b.json", id="minutes", discord={"command": "minutes"})
     write(tmp_path, "c.json", id="minutes", discord={"command": "other"})
     write(tmp_path, "d.json", id="clash", discord={"command": "minutes"})
+    write(tmp_path, "f.json", id="auto", discord={"command": "auto"})
     write(tmp_path, "e.json", id="own", discord={"command": "transcribe"})
     assert set(ModeFiles(tmp_path).current()) == {"minutes"}
+
+
+def test_there_are_no_more_modes_than_discord_allows_commands(tmp_path: Path) -> None:
+    for number in range(105):
+        write(tmp_path, f"{number:03}.json", id=f"mode-{number}", discord={"command": f"mode-{number}"})
+    assert len(ModeFiles(tmp_path).current()) == 98
 
 
 def test_no_folder_means_no_modes(tmp_path: Path) -> None:

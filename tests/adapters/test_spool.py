@@ -156,3 +156,13 @@ def test_a_disk_that_fills_up_is_told_as_such(spool: FileSpool) -> None:
     with pytest.raises(SpoolFull):  # small enough for the buffer: noticed at the end
         write(1, then_keep=True)
     assert list(spool.root.iterdir()) == []
+
+
+def test_a_full_disk_does_not_keep_the_sweep_from_making_room(tmp_path: Path) -> None:
+    root = tmp_path / "spool"
+    with FileSpool(root).draft() as draft:
+        draft.write(b"left over")
+        left = draft.keep(draft.sha256)
+    os.utime(left, (0, 0))
+    assert FileSpool(root, reserve_bytes=1 << 62).sweep() == 1
+    assert list(root.iterdir()) == []

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bot.adapters.transcript_files import TranscriptFiles
-from bot.core.errors import NotFound
+from bot.core.errors import NotFound, TranscriptNotKept
 from bot.core.models import Note, NoteKey, Segment, Transcript
 
 if TYPE_CHECKING:
@@ -64,6 +64,23 @@ async def test_what_is_old_is_neither_given_nor_kept(files: TranscriptFiles, tmp
         await files.get("0123456789abcdef")
     assert await files.sweep() == 1
     assert list((tmp_path / "kept").iterdir()) == []
+
+
+async def test_a_folder_that_cannot_be_written_is_an_error_of_ours(tmp_path: Path) -> None:
+    files = TranscriptFiles(tmp_path / "kept", max_age_s=100, now=lambda: 0.0)
+    (tmp_path / "kept").rmdir()
+    (tmp_path / "kept").write_text("a file in its place")
+    with pytest.raises(TranscriptNotKept):
+        await files.put("0123456789abcdef", TRANSCRIPT)
+
+
+async def test_the_sweep_leaves_what_is_not_ours(files: TranscriptFiles, tmp_path: Path, now: list[float]) -> None:
+    (tmp_path / "kept" / "lost+found").mkdir()
+    (tmp_path / "kept" / "notes.txt").write_text("somebody else's")
+    (tmp_path / "kept" / "0123456789abcdef.part").write_text("half")
+    age(tmp_path, now[0] - 101)
+    assert await files.sweep() == 1
+    assert {path.name for path in (tmp_path / "kept").iterdir()} == {"lost+found", "notes.txt"}
 
 
 @pytest.mark.parametrize("request_id", ["", "../../etc/passwd", "ABCDEF0123", "0123456789abcdef\n", "a" * 65])

@@ -15,6 +15,7 @@ from bot.core.errors import (
     FetchFailed,
     NotFound,
     TranscriberCrashed,
+    TranscriptNotKept,
     UnknownMode,
 )
 from bot.core.models import AudioLink, KeptTranscript, NoteKey, Progress, Request, Stage, StageStatus
@@ -40,7 +41,7 @@ from tests.waiting import until
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bot.core.models import Source
+    from bot.core.models import Source, Transcript
 
 LINK = AudioLink(url="https://cdn.discordapp.com/attachments/1/2/clip.ogg", filename="clip.ogg")
 
@@ -54,13 +55,14 @@ class World:
         fetcher: FakeFetcher | None = None,
         decoder: FakeDecoder | None = None,
         transcriber: FakeTranscriber | None = None,
-        decode_ahead: int = 2,
+        store: FakeTranscriptStore | None = None,
+        transcriptions: int = 1,
     ) -> None:
         self.models = models or (FakeCompletionModel("A *summary*."),)
         self.fetcher = fetcher or FakeFetcher()
         self.decoder = decoder or FakeDecoder()
         self.transcriber = transcriber or FakeTranscriber()
-        self.store = FakeTranscriptStore()
+        self.store = store or FakeTranscriptStore()
         self.spool = FakeSpool()
         self.modes = FakeModeSource(a_mode(), a_mode("minutes"))
         self.clock = FakeClock()
@@ -74,7 +76,7 @@ class World:
             transcripts=self.store,
             spool=self.spool,
             clock=self.clock,
-            decode_ahead=decode_ahead,
+            transcriptions=transcriptions,
         )
 
     def request(self, mode: str | None = "summarize", source: Source = LINK, number: int = 1) -> Request:
@@ -215,7 +217,8 @@ async def test_a_kept_transcript_is_used_again_without_listening() -> None:
     assert again.transcript == first.transcript
     assert len(world.transcriber.calls) == 1
     assert again.stages[Stage.TRANSCRIBE].status is StageStatus.SKIPPED
-    assert set(world.store.kept) == {first.request.id, again.request.id}, "menus below the new message work too"
+    assert again.transcript_id == first.transcript_id, "its time runs from the first request: no new copy is kept"
+    assert set(world.store.kept) == {first.request.id}
 
 
 async def test_a_transcript_that_is_no_longer_kept_is_said_to_be_gone() -> None:
@@ -225,19 +228,49 @@ async def test_a_transcript_that_is_no_longer_kept_is_said_to_be_gone() -> None:
 
 
 async def test_those_who_wait_hold_no_decoded_audio_and_are_told() -> None:
-    world = World(transcriber=FakeTranscriber(HANG), decode_ahead=1)
-    observers = [FakeObserver(), FakeObserver()]
+    world = World(transcriber=FakeTranscriber(HANG))
+    observers = [FakeObserver() for _ in range(3)]
     tasks = [
         asyncio.create_task(world.pipeline.run(world.request(number=number), observer))
         for number, observer in enumerate(observers)
     ]
-    waiting = Progress(stage=Stage.DECODE, waiting=True)
-    await until(lambda: waiting in observers[1].seen)
-    assert len(world.decoder.calls) == 1
+    # One is at work, one is ready to follow at once, the third waits with its encoded file.
+    await until(lambda: Progress(stage=Stage.TRANSCRIBE, waiting=True) in observers[1].seen)
+    await until(lambda: Progress(stage=Stage.DECODE, waiting=True) in observers[2].seen)
+    assert (len(world.transcriber.calls), len(world.decoder.calls)) == (1, 2)
     tasks[0].cancel()
-    await until(lambda: len(world.decoder.calls) == 2)
-    tasks[1].cancel()
+    await until(lambda: (len(world.transcriber.calls), len(world.decoder.calls)) == (2, 3))
+    for task in tasks:
+        task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_few_fetch_at_a_time_and_the_others_are_told() -> None:
+    world = World(fetcher=FakeFetcher(HANG))
+    observers = [FakeObserver() for _ in range(5)]
+    tasks = [
+        asyncio.create_task(world.pipeline.run(world.request(number=number), observer))
+        for number, observer in enumerate(observers)
+    ]
+    await until(lambda: Progress(stage=Stage.FETCH, waiting=True) in observers[4].seen)
+    assert len(world.fetcher.calls) == 4
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_a_transcript_that_cannot_be_kept_is_answered_all_the_same() -> None:
+    class FullStore(FakeTranscriptStore):
+        async def put(self, request_id: str, transcript: Transcript) -> None:
+            raise TranscriptNotKept(f"no room for {request_id}: {transcript.language}")
+
+    world = World(store=FullStore())
+    reply = await world.pipeline.run(world.request())
+    assert reply.result is not None
+    assert reply.transcript_id is None
+    assert NoteKey.NOT_KEPT in {note.key for note in reply.notes}
+    report = reply.stages[Stage.TRANSCRIBE]
+    assert (report.status, "no room" in report.detail) == (StageStatus.PARTIAL, True)
 
 
 async def test_a_request_ends_on_the_modes_that_it_began_with() -> None:

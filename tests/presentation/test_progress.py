@@ -4,6 +4,7 @@ import asyncio
 from types import SimpleNamespace
 from typing import Any
 
+import aiohttp
 import discord
 import pytest
 from hypothesis import given
@@ -17,7 +18,7 @@ from tests.waiting import until
 class Edits:
     """Takes edits, and remembers when they began."""
 
-    def __init__(self, *, fails: bool = False) -> None:
+    def __init__(self, *, fails: Exception | None = None) -> None:
         self.begun = asyncio.Event()
         self.seen: list[tuple[float, str]] = []
         self.under_way = 0
@@ -30,8 +31,8 @@ class Edits:
             for _ in range(100):  # long enough for others to get in between
                 await asyncio.sleep(0)
             self.seen.append((asyncio.get_running_loop().time(), embed.description or ""))
-            if self._fails:
-                raise discord.DiscordServerError(_GONE, "gone")
+            if self._fails is not None:
+                raise self._fails
         finally:
             self.under_way -= 1
 
@@ -74,13 +75,30 @@ async def test_no_edit_is_under_way_afterwards() -> None:
     assert len(edits.seen) == 1
 
 
-async def test_an_edit_that_fails_ends_nothing() -> None:
-    edits = Edits(fails=True)
+@pytest.mark.parametrize(
+    "error",
+    [
+        discord.DiscordServerError(_GONE, "gone"),
+        aiohttp.ClientConnectionError("reset"),
+        ConnectionResetError(104, "reset"),
+        TimeoutError(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+async def test_an_edit_that_fails_ends_nothing(error: Exception) -> None:
+    edits = Edits(fails=error)
     async with ProgressMessage(edits, locale="en-US") as progress:
         progress.observe(Progress(stage=Stage.FETCH))
         await until(lambda: len(edits.seen) == 1)
         progress.observe(Progress(stage=Stage.DECODE))
         await until(lambda: len(edits.seen) == 2)
+
+
+async def test_a_mistake_in_showing_does_not_cost_the_result() -> None:
+    edits = Edits(fails=AssertionError("a bug"))
+    async with ProgressMessage(edits, locale="en-US") as progress:
+        progress.observe(Progress(stage=Stage.FETCH))
+        await until(lambda: len(edits.seen) == 1)
 
 
 async def test_an_error_inside_comes_out() -> None:
