@@ -27,6 +27,8 @@ class ChannelKind(IntEnum):
     TEXT = 0
     DM = 1
     VOICE = 2
+    PRIVATE_THREAD = 12
+    STAGE = 13
 
 
 @dataclass(eq=False, kw_only=True, repr=False)
@@ -45,6 +47,11 @@ class Channel:
 
     def __repr__(self) -> str:
         return f"<Channel {self.name or 'direct'}>"
+
+    @property
+    def spoken(self) -> bool:
+        """Whether members speak in it; who may not connect to it may not read its chat either."""
+        return self.kind in {ChannelKind.VOICE, ChannelKind.STAGE}
 
     @property
     def visible(self) -> list[Message]:
@@ -86,6 +93,10 @@ class Channel:
         )
         return self.post(member, attachments=[attachment], flags=MessageFlag.IS_VOICE_MESSAGE)
 
+    def admits(self, _member: Membership, _held: int) -> bool:
+        """Whether they see it, as far as that is not a matter of the permissions that they hold."""
+        return True
+
     def users(self, ids: Iterable[int]) -> list[User]:
         """Those of ``ids`` who can see the channel."""
         if self.guild is None:
@@ -114,7 +125,7 @@ class Channel:
             "rate_limit_per_user": 0,
             "permission_overwrites": [overwrite.payload() for overwrite in self.overwrites],
         }
-        if self.kind is ChannelKind.VOICE:
+        if self.spoken:
             return common | {"bitrate": 64_000, "user_limit": 0, "rtc_region": None, "video_quality_mode": 1}
         return common | {"topic": None}
 
@@ -125,6 +136,20 @@ class Channel:
         if member is not None:
             payload["permissions"] = str(member.permissions_in(self))
         return payload
+
+    def forward(self, member: Membership, message: Message) -> Message:
+        """A member forwards a message into this channel."""
+        forwarding = Message(
+            id=self.world.ids.next(),
+            channel=self,
+            author=member.user,
+            created_at=self.world.clock.now(),
+            flags=MessageFlag.HAS_SNAPSHOT,
+            forwarded=message,
+            versions=[Content(at=self.world.clock.monotonic())],
+        )
+        self.world.publish(forwarding)
+        return forwarding
 
     def _own(self, attachments: Iterable[Attachment], flags: int) -> tuple[Attachment, ...]:
         voice = flags & MessageFlag.IS_VOICE_MESSAGE

@@ -83,6 +83,8 @@ class Contracts:
             "properties": {"code": {"type": "string"}, "message": {"type": "string"}},
             "required": ["code", "message"],
         }
+        # It knows replies alone; the documentation has forwarded messages as well (1).
+        strict["components"]["schemas"]["MessageReferenceType"] = {"enum": [0, 1]}
         received = _as_discord_sends(gateway)
         sent = {**received, "definitions": {**received["definitions"], "Snowflake": {"type": ["string", "integer"]}}}
         self._definitions: Json = gateway["definitions"]
@@ -191,6 +193,15 @@ def _as_discord_sends(gateway: Json) -> Json:
             definitions[name] = {**schema, "properties": {**properties, "d": {"type": ["null", "object"]}}}
         else:
             definitions[name] = schema
+    snapshot: Json = definitions["APIMessageSnapshotFields"]
+    # Each of its fields is said to be a whole message there: it is the message's field of that name.
+    definitions["APIMessageSnapshotFields"] = {
+        "type": "object",
+        "properties": {
+            name: {"$ref": f"#/definitions/APIMessage/properties/{name}"} for name in snapshot["properties"]
+        },
+        "required": [name for name in snapshot["required"] if "sticker" not in name],
+    }
     return {**gateway, "definitions": definitions}
 
 

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 from tests.simulator.routes import check_known
+
+Condition: TypeAlias = Callable[[Any], bool]
+
+
+def _any_body(_: object) -> bool:
+    return True
 
 
 @dataclass(eq=False, kw_only=True)
@@ -16,6 +24,7 @@ class Fault:
         delay_s: waited before anything else, in seconds.
         drop: the connection is cut instead of an answer; the request has not been carried out.
         lose_answer: the request is carried out, then the connection is cut.
+        only: whether it happens to a request with that JSON body; to every one by default.
     """
 
     method: str
@@ -27,6 +36,7 @@ class Fault:
     delay_s: float = 0.0
     drop: bool = False
     lose_answer: bool = False
+    only: Condition = _any_body
 
 
 class Faults:
@@ -60,28 +70,39 @@ class Faults:
             )
         )
 
-    def fail(self, method: str, template: str, *, status: int = 500, times: int = 1) -> Fault:
+    def fail(
+        self, method: str, template: str, *, status: int = 500, times: int = 1, only: Condition = _any_body
+    ) -> Fault:
         """Answer with an error of the server."""
-        return self.order(Fault(method=method, template=template, times=times, status=status))
+        return self.order(Fault(method=method, template=template, times=times, status=status, only=only))
 
     def delay(self, method: str, template: str, *, seconds: float, times: int = 1) -> Fault:
         """Answer late."""
         return self.order(Fault(method=method, template=template, times=times, delay_s=seconds))
 
-    def drop(self, method: str, template: str, *, times: int = 1, carried_out: bool = False) -> Fault:
+    def drop(
+        self, method: str, template: str, *, times: int = 1, carried_out: bool = False, only: Condition = _any_body
+    ) -> Fault:
         """Cut the connection, before or after the request is carried out."""
         return self.order(
-            Fault(method=method, template=template, times=times, drop=not carried_out, lose_answer=carried_out)
+            Fault(
+                method=method,
+                template=template,
+                times=times,
+                drop=not carried_out,
+                lose_answer=carried_out,
+                only=only,
+            )
         )
 
     def clear(self) -> None:
         """Nothing goes wrong any more."""
         self._ordered.clear()
 
-    def take(self, method: str, template: str) -> Fault | None:
-        """The fault for this request, if there is one."""
+    def take(self, method: str, template: str, body: object) -> Fault | None:
+        """The fault for this request, by its JSON body, if there is one."""
         for fault in self._ordered:
-            if (fault.method, fault.template) == (method, template):
+            if (fault.method, fault.template) == (method, template) and fault.only(body):
                 fault.times -= 1
                 if not fault.times:
                     self._ordered.remove(fault)

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from tests.simulator.compression import COMPRESSORS
 from tests.simulator.connections import CloseCode, Closed, Connection, Opcode
-from tests.simulator.intents import KNOWN_BITS, PRIVILEGED, Intent
+from tests.simulator.intents import KNOWN_BITS, PRIVILEGED, Intent, application_flags
 from tests.simulator.sessions import Session
 from tests.simulator.snowflakes import shard_of
 
@@ -178,7 +178,7 @@ class Gateway:
         """Send an event to every session that wants it; ``redacted`` to those without message content."""
         for session in self.sessions.values():
             if session.wants(guild_id, intent):
-                blind = not session.intents & Intent.MESSAGE_CONTENT
+                blind = not session.intents & self.privileged & Intent.MESSAGE_CONTENT
                 session.dispatch(event, redacted if redacted is not None and blind else data)
 
     async def flushed(self) -> None:
@@ -229,13 +229,14 @@ class Gateway:
         guilds = [
             guild for guild in world.guilds.values() if shard_of(guild.id, session.shard_count) == session.shard_id
         ]
+        flags = application_flags(self.privileged)
         ready: Json = {
             "v": int(VERSION),
             "user": world.bot.own_payload(),
             "guilds": [{"id": str(guild.id), "unavailable": True} for guild in guilds],
             "session_id": session.id,
             "resume_gateway_url": f"wss://{RESUME_HOST}",
-            "application": {"id": str(world.application_id), "flags": 0, "flags_new": "0"},
+            "application": {"id": str(world.application_id), "flags": flags, "flags_new": str(flags)},
         }
         if sharded:
             ready["shard"] = [session.shard_id, session.shard_count]

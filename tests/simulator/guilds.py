@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 from tests.simulator.channels import Channel, ChannelKind
 from tests.simulator.intents import Intent
 from tests.simulator.members import Member
+from tests.simulator.permissions import Permission
+from tests.simulator.threads import Thread
 from tests.simulator.users import Role, User
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
+    from tests.simulator.memberships import Membership
     from tests.simulator.payloads import Json
     from tests.simulator.permissions import Overwrite
     from tests.simulator.world import World
@@ -32,6 +35,7 @@ class Guild:
     roles: dict[int, Role] = field(default_factory=dict[int, Role])
     members: dict[int, Member] = field(default_factory=dict[int, Member])
     channels: dict[int, Channel] = field(default_factory=dict[int, Channel])
+    threads: dict[int, Thread] = field(default_factory=dict[int, Thread])
 
     def __repr__(self) -> str:
         return f"<Guild {self.name}>"
@@ -79,6 +83,29 @@ class Guild:
         """Make a voice channel."""
         return self._add_channel(name, ChannelKind.VOICE, overwrites)
 
+    def add_stage_channel(self, name: str, *, overwrites: Iterable[Overwrite] = ()) -> Channel:
+        """Make a stage channel."""
+        return self._add_channel(name, ChannelKind.STAGE, overwrites)
+
+    def add_private_thread(self, parent: Channel, name: str, *, members: Iterable[Membership]) -> Thread:
+        """Somebody makes a private thread and adds others; the bot is told of it where it sees it."""
+        thread = Thread(
+            world=self.world,
+            id=self.world.ids.next(),
+            name=name,
+            kind=ChannelKind.PRIVATE_THREAD,
+            guild=self,
+            overwrites=parent.overwrites,
+            parent=parent,
+            made_at=self.world.clock.now(),
+            joined={member.id: member for member in members},
+        )
+        self.threads[thread.id] = thread
+        self.world.channels[thread.id] = thread
+        if self._bot_sees(thread):
+            self._tell("THREAD_CREATE", {**thread.payload(), "newly_created": True})
+        return thread
+
     def payload(self) -> Json:
         """As ``GUILD_CREATE`` shows it. Without the members intent, Discord lists the bot and those in voice only."""
         return self._settings() | {
@@ -90,7 +117,7 @@ class Guild:
             "channels": [channel.payload() for channel in self.channels.values()],
             "roles": [role.payload() for role in self.roles.values()],
             "voice_states": [],
-            "threads": [],
+            "threads": [thread.payload() for thread in self.threads.values() if self._bot_sees(thread)],
             "presences": [],
             "stage_instances": [],
             "guild_scheduled_events": [],
@@ -154,6 +181,9 @@ class Guild:
         self.world.channels[channel.id] = channel
         self._tell("CHANNEL_CREATE", channel.payload())
         return channel
+
+    def _bot_sees(self, channel: Channel) -> bool:
+        return bool(self.me.permissions_in(channel) & Permission.VIEW_CHANNEL)
 
     def _tell(self, event: str, data: Json, *, intent: Intent = Intent.GUILDS) -> None:
         self.world.dispatch(event, data, guild_id=self.id, intent=intent)

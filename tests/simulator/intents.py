@@ -23,5 +23,21 @@ class Intent(IntFlag):
 PRIVILEGED = Intent.GUILD_MEMBERS | Intent.GUILD_PRESENCES | Intent.MESSAGE_CONTENT
 """Refused (4014) unless they were switched on for the application."""
 
+_APPLICATION_FLAGS = {
+    Intent.GUILD_PRESENCES: 1 << 13,
+    Intent.GUILD_MEMBERS: 1 << 15,
+    Intent.MESSAGE_CONTENT: 1 << 19,
+}
+
+
+def application_flags(privileged: Intent) -> int:
+    """The application's flags for the privileged intents that are switched on for it.
+
+    They are the "limited" ones, of an application in fewer than a hundred guilds that nobody had to approve.
+    Source: https://discord.com/developers/docs/resources/application#application-object-application-flags
+    """
+    return sum(flag for intent, flag in _APPLICATION_FLAGS.items() if privileged & intent)
+
+
 KNOWN_BITS = (1 << 26) - 1
 """Anything above is refused as invalid (4013)."""

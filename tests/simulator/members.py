@@ -13,7 +13,7 @@ from tests.simulator.memberships import Membership
 from tests.simulator.messages import BUTTON, STRING_SELECT
 from tests.simulator.modals import filled_in
 from tests.simulator.payloads import without_none
-from tests.simulator.permissions import EVERYBODY
+from tests.simulator.permissions import EVERYBODY, Permission
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -169,7 +169,9 @@ class Member(Membership):
         return part
 
     def _check_sees(self, message: Message) -> None:
-        if message.deleted or message.seen_by not in {None, self.user}:
+        channel = message.channel
+        hidden = channel.guild is not None and not self.permissions_in(channel) & Permission.VIEW_CHANNEL
+        if message.deleted or message.seen_by not in {None, self.user} or hidden:
             raise Refused(f"{self.user.name} does not see that message")
 
     async def _use(

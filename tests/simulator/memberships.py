@@ -46,7 +46,7 @@ class Membership:
         base = self.guild.everyone.permissions
         for role in self.roles:
             base |= role.permissions
-        return permissions.effective(
+        held = permissions.effective(
             base,
             channel.overwrites if channel else (),
             guild_id=self.guild.id,
@@ -54,6 +54,7 @@ class Membership:
             user_id=self.user.id,
             owner=self.guild.owner_id == self.user.id,
         )
+        return held if channel is None or channel.admits(self, held) else 0
 
     def payload(self) -> Json:
         """As the API shows them."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import IntFlag
 from typing import TYPE_CHECKING, Any
 
+from tests.simulator.intents import Intent
 from tests.simulator.mentions import Pings, mentioned
 from tests.simulator.payloads import members, without_none
 
@@ -27,6 +28,7 @@ class MessageFlag(IntFlag):
     LOADING = 1 << 7
     SUPPRESS_NOTIFICATIONS = 1 << 12
     IS_VOICE_MESSAGE = 1 << 13
+    HAS_SNAPSHOT = 1 << 14
     IS_COMPONENTS_V2 = 1 << 15
 
 
@@ -34,6 +36,10 @@ MESSAGE = 0
 REPLY = 19
 CHAT_INPUT_COMMAND = 20
 CONTEXT_MENU_COMMAND = 23
+
+_REPLIES, _FORWARD = 0, 1
+_NOTHING: Json = {"content": "", "embeds": [], "attachments": [], "components": []}
+"""What is left of a message that the bot may not read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +89,8 @@ class Message:
     Attributes:
         pinged: everybody whom the message pinged, or would have pinged by one of its edits.
         seen_by: the only user who sees an ephemeral message, None where all do.
+        reference: the message that it replies to.
+        forwarded: the message that it brings from elsewhere.
     """
 
     id: int
@@ -95,6 +103,7 @@ class Message:
     pinged: Pings = field(default_factory=Pings)
     seen_by: User | None = None
     reference: Message | None = None
+    forwarded: Message | None = None
     nonce: str | int | None = None
     application_id: int | None = None
     interaction_metadata: Json | None = None
@@ -163,20 +172,34 @@ class Message:
         """The first file whose name ends so."""
         return next((file for file in self.attachments if file.filename.endswith(suffix)), None)
 
+    @property
+    def open_to_bot(self) -> bool:
+        """Whether the bot reads its content without the privilege to read all.
+
+        Source: https://discord.com/developers/docs/events/gateway#message-content-intent
+        """
+        bot = self.channel.world.bot
+        return self.channel.guild is None or self.author is bot or bot.id in self.pinged.users
+
+    def rest_payload(self) -> Json:
+        """As the HTTP API shows it to the bot: what it reads there, the application's privilege decides."""
+        whole = self.channel.world.gateway.privileged & Intent.MESSAGE_CONTENT
+        return self.payload() if whole else self.redacted_payload()
+
+    def redacted_payload(self) -> Json:
+        """As it is shown to a bot without the privilege; the message that it replies to has a case of its own."""
+        payload = self.payload()
+        if not self.open_to_bot:
+            payload |= _NOTHING
+            if self.forwarded is not None:
+                payload["message_snapshots"] = [{"message": self.forwarded.snapshot() | _NOTHING}]
+        if self.reference is not None and not self.reference.deleted:
+            payload["referenced_message"] = _alone(self.reference.redacted_payload())
+        return payload
+
     def payload(self) -> Json:
-        """As the API shows it."""
+        """As the API shows it, with all that is in it."""
         named = mentioned(self.content)
-        guild = self.channel.guild
-        reference: Json | None = None
-        if self.reference is not None:
-            reference = without_none(
-                {
-                    "type": 0,
-                    "message_id": str(self.reference.id),
-                    "channel_id": str(self.channel.id),
-                    "guild_id": str(guild.id) if guild else None,
-                }
-            )
         body: dict[str, Any] = {
             "id": str(self.id),
             "type": self.type,
@@ -200,14 +223,34 @@ class Message:
             "application_id": str(self.application_id) if self.application_id else None,
             "webhook_id": str(self.application_id) if self.interaction_metadata else None,
             "interaction_metadata": self.interaction_metadata,
-            "message_reference": reference,
+            "message_reference": self._message_reference(),
+            "message_snapshots": None if self.forwarded is None else [{"message": self.forwarded.snapshot()}],
         }
         if self.reference is not None:
-            body["referenced_message"] = None if self.reference.deleted else self.reference.referenced_payload()
+            body["referenced_message"] = None if self.reference.deleted else _alone(self.reference.payload())
         return body | without_none(optional)
 
-    def referenced_payload(self) -> Json:
-        """As a reply shows it: without what it itself replies to."""
+    def snapshot(self) -> Json:
+        """As a message that forwards it shows it."""
+        shown = ("type", "content", "mentions", "mention_roles", "attachments", "embeds", "timestamp")
         payload = self.payload()
-        payload.pop("referenced_message", None)
-        return payload
+        return {key: payload[key] for key in (*shown, "edited_timestamp", "flags", "components")}
+
+    def _message_reference(self) -> Json | None:
+        source = self.forwarded or self.reference
+        if source is None:
+            return None
+        guild = source.channel.guild
+        return without_none(
+            {
+                "type": _FORWARD if self.forwarded else _REPLIES,
+                "message_id": str(source.id),
+                "channel_id": str(source.channel.id),
+                "guild_id": str(guild.id) if guild else None,
+            }
+        )
+
+
+def _alone(payload: Json) -> Json:
+    """As a reply shows it: without what it itself replies to."""
+    return {key: value for key, value in payload.items() if key != "referenced_message"}

@@ -31,6 +31,7 @@ class Permission(IntFlag):
     CONNECT = 1 << 20
     SPEAK = 1 << 21
     USE_APPLICATION_COMMANDS = 1 << 31
+    MANAGE_THREADS = 1 << 34
     SEND_VOICE_MESSAGES = 1 << 46
     SET_VOICE_CHANNEL_STATUS = 1 << 48
 

@@ -90,7 +90,19 @@ class RestApi:
             return refused
         route, entry.params = found
         entry.template = route.template
-        fault = self.faults.take(route.method, route.template)
+        try:
+            body = await read_body(request) if request.can_read_body else Body()
+        except ApiError as error:
+            self._note_violation(entry, error)
+            return self._error(entry, error, {})
+        entry.body = body.json
+        entry.files = {file.filename: len(file.data) for file in body.files.values()}
+        return await self._serve(route, request, entry, body, arrived)
+
+    async def _serve(
+        self, route: Route, request: web.Request, entry: LoggedRequest, body: Body, arrived: float
+    ) -> web.StreamResponse:
+        fault = self.faults.take(route.method, route.template, entry.body)
         if fault is not None:
             interrupted = await self._suffer(fault, request, entry)
             if interrupted is not None:
@@ -101,7 +113,7 @@ class RestApi:
         try:
             if not route.for_anyone and request.headers.get("Authorization") != f"Bot {self._token}":
                 raise unauthorized()
-            answer = await self._carry_out(route, request, entry, arrived)
+            answer = await self._carry_out(route, entry, body, arrived)
         except ApiError as error:
             self._note_violation(entry, error)
             return self._error(entry, error, verdict.headers)
@@ -111,10 +123,7 @@ class RestApi:
         entry.status, entry.answer = answer.status, answer.body
         return _response(answer.status, answer.body, verdict.headers)
 
-    async def _carry_out(self, route: Route, request: web.Request, entry: LoggedRequest, arrived: float) -> Answer:
-        body = await read_body(request) if request.can_read_body else Body()
-        entry.body = body.json
-        entry.files = {file.filename: len(file.data) for file in body.files.values()}
+    async def _carry_out(self, route: Route, entry: LoggedRequest, body: Body, arrived: float) -> Answer:
         if self._contracts is not None:
             problems = self._contracts.request(route.method, route.template, body=body.json, query=entry.query)
             if problems:

@@ -186,28 +186,6 @@ async def test_resume_with_a_number_from_the_future_is_invalid(simulator: Discor
     assert (await again.until(op=9))["d"] is False
 
 
-async def test_content_is_blanked_without_its_intent(raw: RawClient, simulator: DiscordSimulator) -> None:
-    simulator.gateway.privileged = Intent.MESSAGE_CONTENT
-    guild = simulator.add_guild()
-    channel = guild.add_text_channel("general")
-    ada = guild.add_member("ada")
-    blind = await raw.gateway()
-    await blind.identify(simulator.token, intents=Intent.GUILDS | Intent.GUILD_MESSAGES)
-    deaf = await raw.gateway()
-    await deaf.identify(simulator.token, intents=Intent.GUILDS)
-    seeing = await raw.gateway()
-    await seeing.identify(simulator.token, intents=Intent.GUILD_MESSAGES | Intent.MESSAGE_CONTENT)
-    channel.post(ada, "a secret", attachments=[simulator.cdn.upload("a.ogg", b"")])
-    channel.post(ada, f"{simulator.world.bot.mention} not for you alone")
-    guild.add_text_channel("the end")
-    blanked = (await blind.until(event="MESSAGE_CREATE"))["d"]
-    assert (blanked["content"], blanked["attachments"]) == ("", [])
-    assert "not for you" in (await blind.until(event="MESSAGE_CREATE"))["d"]["content"]
-    assert (await seeing.until(event="MESSAGE_CREATE"))["d"]["content"] == "a secret"
-    assert (await deaf.until(event="GUILD_CREATE"))["t"] == "GUILD_CREATE"
-    assert (await deaf.receive())["t"] == "CHANNEL_CREATE"
-
-
 class Sharded(discord.AutoShardedClient):
     """Two shards that do not wait for one another."""
 

@@ -59,4 +59,4 @@ async def test_pings_of_posted_edited_and_replied_messages(simulator: DiscordSim
     assert replied.pinged == Pings(users=frozenset({ada.id}))
     assert edited.pinged.users == {ada.id}, "by its edit"
     assert edited.versions[0].content == "so"
-    assert bodies[0]["referenced_message"]["content"] == "what?"
+    assert bodies[0]["referenced_message"]["content"] == "", "without the privilege, of replies too"

@@ -12,6 +12,7 @@ import discord
 import pytest
 
 from tests.simulator.clients import connected, make_client
+from tests.simulator.intents import Intent
 from tests.simulator.permissions import Overwrite, Permission
 from tests.simulator.raw import RawClient
 from tests.simulator.world import MEBIBYTE
@@ -270,6 +271,7 @@ async def test_reading_guilds_users_and_channels(simulator: DiscordSimulator, ra
     guild.add_voice_channel("talk")
     ada = guild.add_member("ada", roles=[guild.add_role("crew")])
     message = channel.post(ada, "hello")
+    simulator.gateway.privileged = Intent.MESSAGE_CONTENT
     reading: dict[str, str] = {
         f"/guilds/{guild.id}/channels": "talk",
         f"/guilds/{guild.id}/roles": "crew",
@@ -302,3 +304,11 @@ async def test_direct_messages_and_voice_status(simulator: DiscordSimulator, raw
     too_long = await raw.request("PUT", f"/channels/{voice.id}/voice-status", json={"status": "x" * 501})
     assert too_long.status == 400
     simulator.take_violations()
+
+
+async def test_a_fault_can_wait_for_a_body(simulator: DiscordSimulator, channel: Channel, raw: RawClient) -> None:
+    simulator.rest.faults.fail("POST", POST, status=503, only=lambda body: body["content"] == "b")
+    path = f"/channels/{channel.id}/messages"
+    answers = [await raw.request("POST", path, json={"content": text}) for text in "abb"]
+    assert [answer.status for answer in answers] == [200, 503, 200]
+    assert [request.body["content"] for request in simulator.rest.log.matching("POST", POST)] == list("abb")

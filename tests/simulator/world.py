@@ -27,6 +27,8 @@ MEBIBYTE = 1024 * 1024
 class Dispatcher(Protocol):
     """The gateway, as the rest of the simulator sees it."""
 
+    privileged: Intent
+
     def dispatch(
         self, event: str, data: Json, *, guild_id: int | None, intent: Intent | None, redacted: Json | None = None
     ) -> None:
@@ -104,7 +106,7 @@ class World:
     def remove_guild(self, guild: Guild) -> None:
         """The bot is thrown out."""
         del self.guilds[guild.id]
-        for channel_id in guild.channels:
+        for channel_id in (*guild.channels, *guild.threads):
             self.channels.pop(channel_id, None)
         self.dispatch("GUILD_DELETE", {"id": str(guild.id)}, guild_id=guild.id, intent=Intent.GUILDS)
 
@@ -165,16 +167,17 @@ class World:
             self.changes.notify()
             return
         guild = message.channel.guild
-        data = message.payload()
+        envelope: Json = {}
         if guild is not None:
-            data["guild_id"] = str(guild.id)
+            envelope["guild_id"] = str(guild.id)
             if message.author.id in guild.members:
-                data["member"] = guild.members[message.author.id].payload_without_user()
-        redacted: Json | None = None
-        if guild is not None and message.author is not self.bot and self.bot.id not in message.pinged.users:
-            redacted = {**data, "content": "", "embeds": [], "attachments": [], "components": []}
+                envelope["member"] = guild.members[message.author.id].payload_without_user()
         self.dispatch(
-            event, data, guild_id=guild.id if guild else None, intent=self._intent(message), redacted=redacted
+            event,
+            message.payload() | envelope,
+            guild_id=guild.id if guild else None,
+            intent=self._intent(message),
+            redacted=message.redacted_payload() | envelope,
         )
 
     @staticmethod

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tests.simulator.errors import missing_access
+from tests.simulator.intents import application_flags
 from tests.simulator.routing import NOTHING, Answer, Call, Routes
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ _GUILD = "/applications/{application_id}/guilds/{guild_id}/commands"
 def get_application(call: Call) -> Answer:
     """The application that the bot belongs to."""
     world = call.world
+    flags = application_flags(world.gateway.privileged)
     return Answer(
         body={
             "id": str(world.application_id),
@@ -32,8 +34,8 @@ def get_application(call: Call) -> Answer:
             "bot_public": True,
             "bot_require_code_grant": False,
             "verify_key": "0" * 64,
-            "flags": 0,
-            "flags_new": "0",
+            "flags": flags,
+            "flags_new": str(flags),
             "redirect_uris": [],
             "interactions_endpoint_url": None,
             "role_connections_verification_url": None,

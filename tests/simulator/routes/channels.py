@@ -15,6 +15,7 @@ from tests.simulator.messages import REPLY, MessageFlag
 from tests.simulator.permissions import Permission
 from tests.simulator.postings import Origin, Posting
 from tests.simulator.routing import NOTHING, Answer, Call, Routes
+from tests.simulator.threads import Thread
 
 if TYPE_CHECKING:
     from tests.simulator.channels import Channel
@@ -43,8 +44,22 @@ def _permitted(call: Call, *needed: Permission) -> Channel:
     return channel
 
 
+def _open(call: Call, *needed: Permission) -> Channel:
+    """The channel in the path, where the bot may read messages, and do all of ``needed``.
+
+    Raises:
+        ApiError: it may not, or there is no such channel.
+    """
+    channel = _permitted(call)
+    if channel.guild is not None and channel.spoken:
+        held = channel.guild.me.permissions_in(channel)
+        if not held & Permission.CONNECT:
+            raise missing_access()
+    return _permitted(call, *needed)
+
+
 def _message(call: Call, *needed: Permission) -> Message:
-    message = _permitted(call, *needed).messages.get(call.id("message_id"))
+    message = _open(call, *needed).messages.get(call.id("message_id"))
     # Ephemeral messages can only be reached with their interaction's token.
     if message is None or message.deleted or message.ephemeral:
         raise unknown("message")
@@ -74,34 +89,34 @@ def type_in_channel(call: Call) -> Answer:
 @ROUTES.on("GET", _MESSAGES)
 def list_messages(call: Call) -> Answer:
     """The latest messages, newest first."""
-    channel = _permitted(call, Permission.READ_MESSAGE_HISTORY)
+    channel = _open(call, Permission.READ_MESSAGE_HISTORY)
     before = int(call.query.get("before", 1 << 63))
     found = [message for message in reversed(channel.visible) if message.id < before]
-    return Answer(body=[message.payload() for message in found[: int(call.query.get("limit", 50))]])
+    return Answer(body=[message.rest_payload() for message in found[: int(call.query.get("limit", 50))]])
 
 
 @ROUTES.on("GET", _MESSAGE)
 def get_message(call: Call) -> Answer:
     """One message."""
-    return Answer(body=_message(call, Permission.READ_MESSAGE_HISTORY).payload())
+    return Answer(body=_message(call, Permission.READ_MESSAGE_HISTORY).rest_payload())
 
 
 @ROUTES.on("POST", _MESSAGES)
 def create_message(call: Call) -> Answer:
     """Post a message; with ``enforce_nonce``, at most once for a nonce."""
     needed = [Permission.SEND_MESSAGES, *([Permission.ATTACH_FILES] if call.files else [])]
-    channel = _permitted(call, *needed)
+    channel = _open(call, *needed)
     nonce = call.json.get("nonce")
     if nonce is not None and call.json.get("enforce_nonce"):
         same = call.world.same_nonce(channel, nonce)
         if same is not None:
-            return Answer(body=same.payload())
+            return Answer(body=same.rest_payload())
     if (call.json.get("flags") or 0) & MessageFlag.EPHEMERAL:
         raise bad_value(("flags",), "Only answers to interactions can be ephemeral")
     reference = _reference(call, channel)
     posting = Posting(body=call.json, files=call.files, size_limit=call.world.limits.upload_bytes)
     origin = Origin(kind=REPLY, reference=reference) if reference else Origin()
-    return Answer(body=postings.create(call.world, channel, posting, origin).payload())
+    return Answer(body=postings.create(call.world, channel, posting, origin).rest_payload())
 
 
 def _reference(call: Call, channel: Channel) -> Message | None:
@@ -122,7 +137,7 @@ def edit_message(call: Call) -> Answer:
     message = _own_message(call)
     posting = Posting(body=call.json, files=call.files, size_limit=call.world.limits.upload_bytes)
     postings.edit(call.world, message, posting)
-    return Answer(body=message.payload())
+    return Answer(body=message.rest_payload())
 
 
 @ROUTES.on("DELETE", _MESSAGE)
@@ -133,6 +148,18 @@ def delete_message(call: Call) -> Answer:
         _permitted(call, Permission.MANAGE_MESSAGES)
     call.world.delete(message)
     return NOTHING
+
+
+@ROUTES.on("GET", "/channels/{channel_id}/thread-members/{user_id}")
+def get_thread_member(call: Call) -> Answer:
+    """Whether somebody is in a thread."""
+    thread = _permitted(call)
+    if not isinstance(thread, Thread):
+        raise ApiError(400, 50024, "Cannot execute action on this channel type")
+    member = thread.joined.get(call.id("user_id"))
+    if member is None:
+        raise unknown("member")
+    return Answer(body=thread.member_payload(member))
 
 
 @ROUTES.on("PUT", "/channels/{channel_id}/voice-status")

@@ -108,7 +108,7 @@ def _callback_body(interaction: Interaction, kind: CallbackKind, message: Messag
             "response_message_ephemeral": message.ephemeral,
         }
         if kind in {CallbackKind.MESSAGE, CallbackKind.UPDATE}:
-            body["resource"] = {"type": int(kind), "message": message.payload()}
+            body["resource"] = {"type": int(kind), "message": message.rest_payload()}
     return body
 
 
@@ -196,18 +196,18 @@ def follow_up(call: Call) -> Answer:
     posting = _posting(call, interaction)
     if original is not None and original.loading and not original.deleted:
         postings.edit(call.world, original, posting)
-        return Answer(body=original.payload())
+        return Answer(body=original.rest_payload())
     message = _create(interaction, posting, ephemeral=_asks_ephemeral(posting), answer=False)
     interaction.followups.append(message)
     call.world.changes.notify()
-    return Answer(body=message.payload())
+    return Answer(body=message.rest_payload())
 
 
 @ROUTES.on("GET", _ORIGINAL, for_anyone=True)
 @ROUTES.on("GET", _FOLLOWUP, for_anyone=True)
 def get_answer(call: Call) -> Answer:
     """One of the answers."""
-    return Answer(body=_message(call)[0].payload())
+    return Answer(body=_message(call)[0].rest_payload())
 
 
 @ROUTES.on("PATCH", _ORIGINAL, for_anyone=True)
@@ -216,7 +216,7 @@ def edit_answer(call: Call) -> Answer:
     """Edit one of the answers."""
     message, interaction = _message(call)
     postings.edit(call.world, message, _posting(call, interaction))
-    return Answer(body=message.payload())
+    return Answer(body=message.rest_payload())
 
 
 @ROUTES.on("DELETE", _ORIGINAL, for_anyone=True)
