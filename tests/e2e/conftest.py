@@ -1,4 +1,4 @@
-"""One town and one bot for the tests that leave both as they found them."""
+"""Towns and their bots for the tests that leave both as they found them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 import pytest_asyncio
 
 from tests.e2e.town import COMMANDS, Town, a_town
+from tests.simulator.intents import Intent
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -18,6 +19,15 @@ if TYPE_CHECKING:
 async def town(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Town]:
     """A town with the bot at work, shared by all tests that ask for it."""
     async with a_town(tmp_path_factory.mktemp("data")) as town, town.process() as bot:
+        await bot.ready(commands=COMMANDS)
+        yield town
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def open_town(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Town]:
+    """A shared town whose bot may read the content of all messages that it can open."""
+    data_dir = tmp_path_factory.mktemp("data")
+    async with a_town(data_dir, privileged=Intent.MESSAGE_CONTENT) as town, town.process() as bot:
         await bot.ready(commands=COMMANDS)
         yield town
 

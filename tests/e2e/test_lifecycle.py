@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -10,7 +9,7 @@ import psutil
 import pytest
 
 from tests import audio
-from tests.e2e.town import COMMANDS, PATIENCE_S, ROOT, Town, answer, fields, is_final, menu_id
+from tests.e2e.town import COMMANDS, PATIENCE_S, ROOT, Town, answer, fields, is_final, menu_id, modes_with_timeout
 from tests.llm_server import Fails, Hangs, Streams, scripted_llm
 from tests.waiting import until
 
@@ -205,13 +204,6 @@ async def test_an_answer_after_the_tokens_end_is_a_new_message(own_town: Town) -
             assert "ask not what your country" in message.text.lower()
             assert message.reference is interaction.original
             assert message.pinged.users == {town.ada.user.id}
-
-
-def modes_with_timeout(folder: Path, *, seconds: float) -> Path:
-    folder.mkdir(parents=True)
-    shipped = (Path(__file__).parents[2] / "modes" / "summarize.json").read_text()
-    (folder / "summarize.json").write_text(shipped.replace('"timeout_s": 60', f'"timeout_s": {seconds}'))
-    return folder
 
 
 async def test_health_tells_when_it_is_ready(own_town: Town) -> None:

@@ -74,13 +74,6 @@ async def test_a_private_answer_is_for_the_member_alone(town: Town) -> None:
     assert (await answer(again)).ephemeral, "what is made of a private answer is private"
 
 
-async def test_a_link_leads_to_a_message(town: Town) -> None:
-    posted = voice_message(town)
-    link = f"https://discord.com/channels/{town.guild.id}/{town.channel.id}/{posted.id}"
-    message = await answer(await town.ada.slash(town.channel, "summarize", link=link))
-    assert WORDS in message.text.lower()
-
-
 @pytest.mark.parametrize(
     ("name", "data", "said"),
     [

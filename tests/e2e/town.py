@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from tests.simulator.channels import Channel
     from tests.simulator.guilds import Guild
+    from tests.simulator.intents import Intent
     from tests.simulator.interactions import Interaction
     from tests.simulator.members import Member
     from tests.simulator.messages import Message
@@ -53,9 +55,9 @@ class Town:
 
 
 @asynccontextmanager
-async def a_town(data_dir: Path) -> AsyncGenerator[Town]:
-    """A new town; at the end, the bot must have kept to Discord's rules."""
-    async with DiscordSimulator() as simulator:
+async def a_town(data_dir: Path, *, privileged: Intent | None = None) -> AsyncGenerator[Town]:
+    """A new town; at the end, the bot must have kept to Discord's rules. No privileged intent is on by default."""
+    async with DiscordSimulator(privileged=privileged) as simulator:
         guild = simulator.add_guild("Testers")
         channel = guild.add_text_channel("general")
         yield Town(simulator=simulator, guild=guild, channel=channel, ada=guild.add_member("ada"), data_dir=data_dir)
@@ -88,3 +90,12 @@ def menu_id(message: Message, kind: str) -> str:
     ]
     (custom_id,) = found
     return str(custom_id)
+
+
+def modes_with_timeout(folder: Path, *, seconds: float) -> Path:
+    """A folder with the mode for summaries, whose model has so many seconds to answer."""
+    folder.mkdir(parents=True)
+    shipped = json.loads((ROOT / "modes" / "summarize.json").read_text())
+    shipped["model"]["timeout_s"] = seconds
+    (folder / "summarize.json").write_text(json.dumps(shipped))
+    return folder
