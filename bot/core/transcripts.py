@@ -28,6 +28,12 @@ MIN_LOGPROB = -1.0
 MAX_NO_SPEECH = 0.6
 """Probability of silence above which a guess is an invention."""
 
+MAX_CHARS_PER_S = 30.0
+"""Nobody speaks faster: a fast reader of English makes 20."""
+_SQUEEZED_CHARS_PER_S = 45.0
+_MIN_SQUEEZED_CHARS = 25
+"""A few letters may well be put at one moment by the alignment."""
+
 _UNSURE_LOGPROB = -0.55
 _UNSURE_NO_SPEECH = 0.35
 _MIN_LOOP_REPEATS = 4
@@ -107,12 +113,18 @@ class Confidence:
     """How sure a model was of a stretch of text.
 
     ``no_speech`` is its probability that nobody speaks, ``logprob`` the mean natural logarithm of its tokens'
-    probabilities, ``complete`` whether it came to an end by itself.
+    probabilities, ``seconds`` the length of what it listened to, ``complete`` whether it came to an end by itself.
     """
 
     no_speech: float
     logprob: float
+    seconds: float
     complete: bool = True
+
+    @property
+    def unsure(self) -> bool:
+        """Whether there is reason to look at the text twice."""
+        return self.logprob < _UNSURE_LOGPROB or self.no_speech > _UNSURE_NO_SPEECH
 
 
 def compression_ratio(text: str) -> float:
@@ -125,25 +137,34 @@ def is_doubtful(text: str, confidence: Confidence) -> bool:
     """Say whether another attempt at the same audio is worth its time."""
     if _is_silence(confidence):
         return False
-    return (
-        not confidence.complete
-        or confidence.logprob < MIN_LOGPROB
-        or compression_ratio(text) > MAX_COMPRESSION
-        or has_loop(text)
-    )
+    return confidence.logprob < MIN_LOGPROB or is_stuck(text, confidence)
 
 
 def is_believable(text: str, confidence: Confidence) -> bool:
     """Say whether ``text`` was said, rather than invented on silence, noise or music."""
     words = _words(text)
-    if not words or _is_silence(confidence):
-        return False
-    if compression_ratio(text) > MAX_COMPRESSION or has_loop(text):
+    if not words or _is_silence(confidence) or _repeats_itself(text, confidence):
         return False
     if confidence.logprob < MIN_LOGPROB and not confidence.complete:
         return False
-    unsure = confidence.logprob < _UNSURE_LOGPROB or confidence.no_speech > _UNSURE_NO_SPEECH
-    return not (unsure and " ".join(words) in _INVENTIONS)
+    return not (confidence.unsure and " ".join(words) in _INVENTIONS)
+
+
+def is_stuck(text: str, confidence: Confidence) -> bool:
+    """Say whether the model came to no end, or repeats itself."""
+    return not _is_silence(confidence) and (not confidence.complete or _repeats_itself(text, confidence))
+
+
+def _repeats_itself(text: str, confidence: Confidence) -> bool:
+    """Say whether the model repeats itself, rather than a speaker.
+
+    People do say things twice. A model that is stuck comes to no end, or says more than anybody could in that time, or
+    has noise to go by.
+    """
+    if compression_ratio(text) <= MAX_COMPRESSION and not has_loop(text):
+        return False
+    too_fast = len(text) > MAX_CHARS_PER_S * confidence.seconds
+    return not confidence.complete or too_fast or confidence.unsure
 
 
 def has_loop(text: str) -> bool:
@@ -218,6 +239,12 @@ def _clause_end(pending: Sequence[Word]) -> int:
         if _CLAUSE_END.search(pending[count - 1].text) or _SENTENCE_END.search(pending[count - 1].text):
             return count
     return len(pending)
+
+
+def is_squeezed(segment: Segment) -> bool:
+    """Say whether a sentence was said in no time: one too many, for which the alignment found no sound."""
+    length = len(segment.text)
+    return length >= _MIN_SQUEEZED_CHARS and length > _SQUEEZED_CHARS_PER_S * (segment.end - segment.start)
 
 
 def _segment(words: Sequence[Word]) -> Segment:

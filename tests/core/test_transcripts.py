@@ -15,13 +15,14 @@ from bot.core.transcripts import (
     has_loop,
     is_believable,
     is_doubtful,
+    is_squeezed,
     is_truncated,
     notes_on,
     segments_of,
     settle_language,
 )
 
-SURE = Confidence(no_speech=0.02, logprob=-0.2)
+SURE = Confidence(no_speech=0.02, logprob=-0.2, seconds=10)
 SPOKEN = "And so, my fellow Americans, ask not what your country can do for you."
 LOOP = "I will put up the posters. " * 12
 
@@ -45,18 +46,20 @@ def test_plain_speech_is_believed() -> None:
 @pytest.mark.parametrize(
     ("text", "confidence"),
     [
-        ("you", Confidence(no_speech=0.68, logprob=-1.3)),
-        ("Thank you.", Confidence(no_speech=0.93, logprob=-1.24)),
-        ("I don't know.", Confidence(no_speech=0.63, logprob=-1.69)),
+        ("you", Confidence(no_speech=0.68, logprob=-1.3, seconds=10)),
+        ("Thank you.", Confidence(no_speech=0.93, logprob=-1.24, seconds=10)),
+        ("I don't know.", Confidence(no_speech=0.63, logprob=-1.69, seconds=10)),
         ("", SURE),
         (". . .", SURE),
         ("♪", SURE),
-        (LOOP, SURE),
-        ("Thanks for watching!", Confidence(no_speech=0.1, logprob=-0.6)),
-        ("Thanks for watching!", Confidence(no_speech=0.4, logprob=-0.1)),
-        ("Продолжение следует...", Confidence(no_speech=0.5, logprob=-0.3)),
-        ("Woo! Woo! Woo! Woo! Woo!", Confidence(no_speech=0.79, logprob=-0.99)),
-        ("half a sentence that never", Confidence(no_speech=0.1, logprob=-1.2, complete=False)),
+        (LOOP, Confidence(no_speech=0.01, logprob=-0.05, seconds=10)),
+        (LOOP, Confidence(no_speech=0.01, logprob=-0.05, seconds=30, complete=False)),
+        (LOOP, Confidence(no_speech=0.01, logprob=-0.6, seconds=30)),
+        ("Thanks for watching!", Confidence(no_speech=0.1, logprob=-0.6, seconds=10)),
+        ("Thanks for watching!", Confidence(no_speech=0.4, logprob=-0.1, seconds=10)),
+        ("Продолжение следует...", Confidence(no_speech=0.5, logprob=-0.3, seconds=10)),
+        ("Woo! Woo! Woo! Woo! Woo!", Confidence(no_speech=0.79, logprob=-0.99, seconds=10)),
+        ("half a sentence that never", Confidence(no_speech=0.1, logprob=-1.2, seconds=10, complete=False)),
     ],
 )
 def test_inventions_are_not_believed(text: str, confidence: Confidence) -> None:
@@ -69,24 +72,31 @@ def test_short_answers_are_believed_when_the_model_is_sure(text: str) -> None:
 
 
 def test_a_mumbled_sentence_is_believed_rather_than_lost() -> None:
-    assert is_believable("The hose has a crack.", Confidence(no_speech=0.3, logprob=-1.1))
+    assert is_believable("The hose has a crack.", Confidence(no_speech=0.3, logprob=-1.1, seconds=10))
 
 
 @pytest.mark.parametrize(
     ("text", "confidence"),
     [
         (LOOP, SURE),
-        ("The hose has a crack.", Confidence(no_speech=0.3, logprob=-1.1)),
-        ("an end that did not come", Confidence(no_speech=0.1, logprob=-0.3, complete=False)),
-        ("no no no no no no", SURE),
+        ("The hose has a crack.", Confidence(no_speech=0.3, logprob=-1.1, seconds=10)),
+        ("an end that did not come", Confidence(no_speech=0.1, logprob=-0.3, seconds=10, complete=False)),
+        ("no no no no no no", Confidence(no_speech=0.5, logprob=-0.2, seconds=10)),
     ],
 )
 def test_doubtful_text_is_tried_again(text: str, confidence: Confidence) -> None:
     assert is_doubtful(text, confidence)
 
 
+@pytest.mark.parametrize("text", [f"{SPOKEN} " * 3, "No, no, no, no, no!"])
+def test_people_may_repeat_themselves(text: str) -> None:
+    confidence = Confidence(no_speech=0.02, logprob=-0.2, seconds=20)
+    assert is_believable(text, confidence)
+    assert not is_doubtful(text, confidence)
+
+
 def test_silence_is_not_tried_again() -> None:
-    assert not is_doubtful("you", Confidence(no_speech=0.9, logprob=-1.9))
+    assert not is_doubtful("you", Confidence(no_speech=0.9, logprob=-1.9, seconds=10))
 
 
 @pytest.mark.parametrize(
@@ -172,6 +182,14 @@ def test_no_word_is_lost_and_times_stay_in_order(parts: list[tuple[str, float, f
     assert all(segment.start <= segment.end for segment in segments)
     assert all(one.start <= other.start for one, other in pairwise(segments))
     assert all(segment.end - segment.start <= SEGMENT_S + 0.02 for segment in segments)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text", "squeezed"),
+    [(1.4, f"{SPOKEN}", True), (4.0, SPOKEN, False), (0.0, "Yes, of course.", False), (0.0, SPOKEN, True)],
+)
+def test_a_sentence_said_in_no_time_was_not_said(seconds: float, text: str, squeezed: bool) -> None:
+    assert is_squeezed(Segment(start=5, end=5 + seconds, text=text)) is squeezed
 
 
 SAID = (Segment(start=0, end=1, text="Hello."),)

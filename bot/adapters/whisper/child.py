@@ -82,9 +82,10 @@ def _load(setup: protocol.Setup, say: Say) -> Engine:
 
 def _work(engine: Engine, job: protocol.Job, say: Say) -> None:
     from bot.adapters.whisper import engine as engines  # noqa: PLC0415 -- loaded by now
+    from bot.adapters.whisper import speech  # noqa: PLC0415
 
     task = engines.Task(
-        samples=engines.map_samples(Path(job.path), job.samples),
+        samples=speech.SampleFile(Path(job.path), job.samples),
         language=job.language,
         task=job.task.value,
         hot_words=job.hot_words,

@@ -11,29 +11,31 @@ from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import ctranslate2
-import numpy as np
 from faster_whisper import WhisperModel
 
 from bot.adapters.whisper.decoding import BEAM_SIZE, Listening, WindowDecoder
 from bot.adapters.whisper.device import Hardware
 from bot.adapters.whisper.embedded import MODELS, ensure_model
-from bot.adapters.whisper.speech import clean, windows_of
+from bot.adapters.whisper.speech import sound_of, windows_of
 from bot.core.errors import ModelUnavailable, UnknownLanguage
-from bot.core.transcripts import Word, is_believable, segments_of, settle_language
+from bot.core.models import Task as Transcription
+from bot.core.transcripts import Word, is_believable, is_squeezed, segments_of, settle_language
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    from numpy.typing import NDArray
 
     from bot.adapters.whisper.decoding import Heard
     from bot.adapters.whisper.device import Placement
+    from bot.adapters.whisper.speech import Samples
     from bot.adapters.whisper.windows import Window
     from bot.core.models import Segment
+
+_CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
+_UNLIMITED = 1_000
 
 _SURE = 0.7
 _MAX_DETECTIONS = 4
@@ -44,7 +46,7 @@ _MAX_DETECTIONS = 4
 class Task:
     """One recording. ``begin`` is the sample from which on it is listened to."""
 
-    samples: NDArray[np.float32]
+    samples: Samples
     language: str | None
     task: str
     hot_words: tuple[str, ...] = ()
@@ -99,14 +101,14 @@ class Engine:
         listening = Listening(language=found.language, task=task.task, hot_words=task.hot_words)
         ahead: Iterator[tuple[Window, object | None]] = chain(looked_at, ((window, None) for window in windows))
         with ThreadPoolExecutor(self._workers, thread_name_prefix="window") as threads:
-            at_work: deque[tuple[Window, Future[Heard]]] = deque()
+            at_work: deque[tuple[Window, Future[tuple[Heard, ...]]]] = deque()
             for window, encoded in ahead:
-                sound = _sound(task.samples, window)
+                sound = sound_of(task.samples, window)
                 at_work.append((window, threads.submit(self._decoder.decode, sound, listening, encoded=encoded)))
                 if len(at_work) > self._workers:
-                    yield _finish(*at_work.popleft())
+                    yield _finish(*at_work.popleft(), listening)
             while at_work:
-                yield _finish(*at_work.popleft())
+                yield _finish(*at_work.popleft(), listening)
 
     def _settle_language(
         self, task: Task, windows: Iterator[Window]
@@ -120,7 +122,7 @@ class Engine:
         detections: list[dict[str, float]] = []
         found: Language | None = None
         for window in windows:
-            encoded = self._decoder.encode(_sound(task.samples, window))
+            encoded = self._decoder.encode(sound_of(task.samples, window))
             looked_at.append((window, encoded))
             detections.append(dict(self._decoder.detect_language(encoded)))
             language, probability = settle_language(detections)
@@ -130,18 +132,17 @@ class Engine:
         return found, looked_at
 
 
-def _sound(samples: NDArray[np.float32], window: Window) -> NDArray[np.float32]:
-    return clean(np.concatenate([samples[span.start : span.end] for span in window.spans]))
-
-
-def _finish(window: Window, future: Future[Heard]) -> Finished:
-    heard = future.result()
+def _finish(window: Window, future: Future[tuple[Heard, ...]], listening: Listening) -> Finished:
     words: list[Word] = []
-    if is_believable(heard.text, heard.confidence):
-        for word in heard.words:
-            start, end = window.interval(word.start, word.end)
-            words.append(Word(text=word.text, start=start, end=end))
-    return Finished(segments=tuple(segments_of(words)), until=window.end)
+    for heard in future.result():
+        if is_believable(heard.text, heard.confidence):
+            for word in heard.words:
+                start, end = window.interval(word.start, word.end)
+                words.append(Word(text=word.text, start=start, end=end))
+    segments = tuple(segments_of(words))
+    if listening.task == Transcription.TRANSCRIBE:  # the words of a translation have no sound of their own
+        segments = tuple(segment for segment in segments if not is_squeezed(segment))
+    return Finished(segments=segments, until=window.end)
 
 
 def read_hardware() -> Hardware:
@@ -153,10 +154,22 @@ def read_hardware() -> Hardware:
         cuda_devices = 0
     devices = ("cpu", "cuda") if cuda_devices else ("cpu",)
     return Hardware(
-        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        cores=min(_cores(), cpu_quota(_CPU_MAX.read_text() if _CPU_MAX.exists() else "max")),
         cuda_devices=cuda_devices,
         compute_types={device: frozenset(vendor.get_supported_compute_types(device)) for device in devices},
     )
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def cpu_quota(cpu_max: str) -> int:
+    """Give the processors that a container may use, from its ``cpu.max`` (cgroup v2: microseconds, of a period)."""
+    allowed, _, period = cpu_max.strip().partition(" ")
+    if not allowed.isdigit() or not period.isdigit() or int(period) == 0:
+        return _UNLIMITED
+    return max(1, round(int(allowed) / int(period)))
 
 
 def load_model(name: str, placement: Placement, *, models_dir: Path, wheels_dir: Path) -> WhisperModel:
@@ -187,10 +200,3 @@ def load_model(name: str, placement: Placement, *, models_dir: Path, wheels_dir:
         )
     except Exception as exc:  # faster-whisper, the hub's client and CTranslate2 have no error in common
         raise ModelUnavailable(f"{name}: {type(exc).__name__}: {exc}", model=name) from exc
-
-
-def map_samples(path: Path, samples: int) -> NDArray[np.float32]:
-    """Map a file of float32 samples into memory; it is read as it is needed."""
-    if samples == 0:
-        return np.zeros(0, dtype=np.float32)
-    return cast("Any", np.memmap(path, dtype=np.float32, mode="r", shape=(samples,)))

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 from faster_whisper.vad import get_vad_model
 
 from bot.adapters.whisper.windows import FRAME, find_speech, pack, pad
-from bot.core.models import SAMPLE_RATE
+from bot.core.models import BYTES_PER_SAMPLE, SAMPLE_RATE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -22,19 +23,59 @@ _CONTEXT = 64
 """Samples of the frame before that Silero's network sees."""
 
 
+class Samples(Protocol):
+    """Samples at 16 kHz, of which a part can be read: an array, or a file."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+        ...
+
+    def __getitem__(self, part: slice, /) -> NDArray[np.float32]:
+        """Read some of them."""
+        ...
+
+
+class SampleFile:
+    """A file of float32 samples, read in parts: mapped into memory it would count as the process's own.
+
+    Args:
+        path: where it is.
+        samples: how many there are.
+    """
+
+    def __init__(self, path: Path, samples: int) -> None:
+        self._path = path
+        self._samples = samples
+
+    def __len__(self) -> int:
+        return self._samples
+
+    def __getitem__(self, part: slice, /) -> NDArray[np.float32]:
+        start, stop, _ = part.indices(self._samples)
+        read = np.fromfile(self._path, dtype=np.float32, count=max(0, stop - start), offset=start * BYTES_PER_SAMPLE)
+        if len(read) < stop - start:
+            raise EOFError(f"{self._path.name} ends after {start + len(read)} of {self._samples} samples")
+        return read
+
+
 def windows_of(
-    samples: NDArray[np.float32], *, begin: int = 0, on_scan: Callable[[int], None] = lambda _: None
+    samples: Samples, *, begin: int = 0, on_scan: Callable[[int], None] = lambda _: None
 ) -> Iterator[Window]:
     """Yield windows of speech from the sample ``begin`` on.
 
     Args:
-        samples: the recording, at 16 kHz; only a block of it is held in memory.
+        samples: the recording; only a block of it is held in memory.
         begin: where to begin.
         on_scan: called with the number of samples that were looked at.
     """
-    spans = find_speech(_probabilities(samples[begin:], lambda done: on_scan(begin + done)))
+    spans = find_speech(probabilities(samples, begin=begin, on_scan=on_scan))
     for window in pack(pad(spans, total=len(samples) - begin)):
         yield window.moved(begin) if begin else window
+
+
+def sound_of(samples: Samples, window: Window) -> NDArray[np.float32]:
+    """Read what is heard in a window."""
+    return clean(np.concatenate([samples[span.start : span.end] for span in window.spans]))
 
 
 def clean(samples: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -42,7 +83,9 @@ def clean(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.clip(np.nan_to_num(samples, nan=0.0, posinf=1.0, neginf=-1.0), -1.0, 1.0)
 
 
-def _probabilities(samples: NDArray[np.float32], on_scan: Callable[[int], None]) -> Iterator[float]:
+def probabilities(
+    samples: Samples, *, begin: int = 0, on_scan: Callable[[int], None] = lambda _: None
+) -> Iterator[float]:
     """Yield the probability of speech for each frame; the network's state is carried from block to block.
 
     faster-whisper's own function takes a whole recording at once and begins anew at each call.
@@ -50,7 +93,7 @@ def _probabilities(samples: NDArray[np.float32], on_scan: Callable[[int], None])
     session = cast("Any", get_vad_model()).session
     hidden, cell = (np.zeros((1, 1, 128), dtype=np.float32) for _ in range(2))
     tail = np.zeros(_CONTEXT, dtype=np.float32)
-    for start in range(0, len(samples), _BLOCK):
+    for start in range(begin, len(samples), _BLOCK):
         block = clean(samples[start : start + _BLOCK])
         frames = np.pad(block, (0, -len(block) % FRAME)).reshape(-1, FRAME)
         context = np.vstack([tail, frames[:-1, -_CONTEXT:]])

@@ -26,16 +26,16 @@ def seconds(spans: list[Span]) -> list[tuple[float, float]]:
 
 
 def test_speech_is_found_between_silences() -> None:
-    found = list(find_speech(curve((1, 0.0), (2, 0.9), (1, 0.1), (3, 0.8), (1, 0.0))))
+    found = list(find_speech(curve((1, 0.0), (2, 0.9), (1, 0.05), (3, 0.8), (1, 0.0))))
     assert seconds(found) == [(1.0, 3.0), (4.0, 7.0)]
 
 
 def test_a_breath_does_not_end_speech() -> None:
-    assert seconds(list(find_speech(curve((1, 0.9), (0.2, 0.1), (1, 0.9), (1, 0.0))))) == [(0.0, 2.2)]
+    assert seconds(list(find_speech(curve((1, 0.9), (0.2, 0.05), (1, 0.9), (1, 0.0))))) == [(0.0, 2.2)]
 
 
 def test_speech_fades_out_through_the_middle_of_the_scale() -> None:
-    assert seconds(list(find_speech(curve((1, 0.9), (1, 0.4), (1, 0.9), (1, 0.0))))) == [(0.0, 3.0)]
+    assert seconds(list(find_speech(curve((1, 0.9), (1, 0.15), (1, 0.9), (1, 0.0))))) == [(0.0, 3.0)]
 
 
 def test_a_click_is_no_speech() -> None:
@@ -69,6 +69,20 @@ def test_windows_are_given_before_all_is_known() -> None:
     first = next(pack(asked))
     assert first.end == spans()[1].end
     assert len(list(asked)) == 1, "one span was looked ahead at, no more"
+
+
+def test_a_window_ends_at_the_longest_silence_that_leaves_it_well_filled() -> None:
+    second = SAMPLE_RATE
+    spans = [Span(start=0, end=2 * second), Span(start=12 * second, end=30 * second)]
+    spans += [Span(start=34 * second, end=39 * second), Span(start=40 * second, end=47 * second)]
+    assert [len(window.spans) for window in pack(spans)] == [2, 2]
+
+
+def test_a_window_does_not_wait_for_what_comes_minutes_later() -> None:
+    second = SAMPLE_RATE
+    spans = [Span(start=0, end=2 * second), Span(start=15 * second, end=16 * second)]
+    spans.append(Span(start=300 * second, end=301 * second))
+    assert [len(window.spans) for window in pack(spans)] == [2, 1]
 
 
 def test_times_are_mapped_back_piecewise() -> None:
