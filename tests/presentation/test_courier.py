@@ -1,0 +1,223 @@
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import discord
+import pytest
+import stamina
+
+from bot.presentation.courier import TOKEN_LIFE_S, Courier, Placeholder
+from bot.presentation.replies import Answer, TextFile
+from tests.modes import SUMMARIZE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+NONCE = "0123456789abcdef"
+RESULT = Answer(title="Summary", description="It is about courage.", transcript_id=NONCE)
+LIMIT = 1_000
+"""The largest file in bytes that the fake channel takes."""
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclass
+class Way:
+    """One way to a message's place: ``fails`` are raised one after another, then it works."""
+
+    fails: list[Exception] = field(default_factory=list[Exception])
+    tried: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    arrived: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+
+    async def __call__(self, content: str | None = None, **given: Any) -> Any:
+        files: list[discord.File] = given.get("attachments") or given.get("files") or []
+        # Read to the end, as an upload does: what is sent again has to be opened again.
+        sent = {**given, "content": content, "files": {file.filename: file.fp.read() for file in files}}
+        self.tried.append(sent)
+        if self.fails:
+            raise self.fails.pop(0)
+        self.arrived.append(sent)
+        return SimpleNamespace(id=1)
+
+
+class FakeChannel(discord.abc.Messageable):
+    def __init__(self) -> None:
+        self.way = Way()
+
+    async def send(self, content: str | None = None, **given: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride] - what the courier uses of it
+        return await self.way(content, **given)
+
+
+class Street:
+    """An interaction, and the three ways on which an answer can go."""
+
+    def __init__(self, *, private: bool = False) -> None:
+        self.clock = Clock()
+        self.edit = Way()
+        self.channel = FakeChannel()
+        self.direct = Way()
+        self.member = SimpleNamespace(id=42, mention="<@42>", send=self.direct)
+        interaction: Any = SimpleNamespace(
+            locale="en-US",
+            filesize_limit=LIMIT,
+            user=self.member,
+            channel=self.channel,
+            edit_original_response=self.edit,
+        )
+        self.placeholder = Placeholder(interaction, private=private, clock=self.clock)
+
+    async def deliver(self, answer: Answer = RESULT) -> tuple[int, int, int]:
+        """How often the answer arrived: in the placeholder, in the channel, with the member alone."""
+        await Courier(lambda: (SUMMARIZE,)).deliver(self.placeholder, answer, nonce=NONCE)
+        return len(self.edit.arrived), len(self.channel.way.arrived), len(self.direct.arrived)
+
+
+@pytest.fixture(autouse=True)
+def no_waiting() -> Iterator[None]:
+    """Try again at once."""
+    stamina.set_testing(True, attempts=10, cap=True)
+    yield
+    stamina.set_testing(False)
+
+
+def refusal(status: int, code: int) -> discord.HTTPException:
+    response: Any = SimpleNamespace(status=status, reason="")
+    kind = {403: discord.Forbidden, 404: discord.NotFound, 503: discord.DiscordServerError}.get(
+        status, discord.HTTPException
+    )
+    return kind(response, {"code": code, "message": "no"})
+
+
+ENDED = refusal(401, 50_027)
+
+
+@pytest.mark.parametrize(
+    ("private", "passed_s", "arrived"),
+    [
+        (False, 0.0, (1, 0, 0)),
+        (False, TOKEN_LIFE_S, (1, 0, 0)),
+        (False, TOKEN_LIFE_S + 0.1, (0, 1, 0)),
+        (True, TOKEN_LIFE_S, (1, 0, 0)),
+        (True, TOKEN_LIFE_S + 0.1, (0, 0, 1)),
+    ],
+)
+async def test_an_answer_goes_into_the_placeholder_while_its_token_lives(
+    private: bool, passed_s: float, arrived: tuple[int, int, int]
+) -> None:
+    street = Street(private=private)
+    street.clock.now += passed_s
+    assert await street.deliver() == arrived
+    assert len(street.edit.tried) == arrived[0], "an ended token is not tried"
+
+
+def test_the_token_is_trusted_for_less_than_discord_lets_it_live() -> None:
+    assert 13 * 60 <= TOKEN_LIFE_S < 15 * 60
+
+
+async def test_progress_is_shown_while_it_can_be() -> None:
+    street = Street()
+    await street.placeholder.show(discord.Embed(description="soon"))
+    street.clock.now += TOKEN_LIFE_S + 1
+    await street.placeholder.show(discord.Embed(description="never"))
+    assert [sent["embed"].description for sent in street.edit.arrived] == ["soon"]
+
+
+async def test_a_new_message_pings_the_member_alone_and_cannot_come_twice() -> None:
+    street = Street()
+    street.clock.now += TOKEN_LIFE_S + 1
+    await street.deliver()
+    (sent,) = street.channel.way.arrived
+    # As the client sends it: what is not said here, it forbids.
+    mentions = discord.AllowedMentions.none().merge(sent["allowed_mentions"])
+    assert sent["content"] == "<@42>"
+    assert sent["nonce"] == NONCE
+    assert mentions.to_dict() == {"parse": [], "users": [42]}
+    assert sent["embed"].description == RESULT.description
+    assert [item.custom_id for item in sent["view"].children] == [f"earshot:files:{NONCE}", f"earshot:redo:{NONCE}"]
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [ENDED, refusal(404, 10_015), refusal(503, 0), refusal(400, 50_035)],
+    ids=["token ended", "unknown webhook", "unavailable", "refused"],
+)
+@pytest.mark.parametrize("private", [False, True], ids=["public", "private"])
+async def test_what_the_placeholder_does_not_take_goes_another_way(private: bool, failure: Exception) -> None:
+    street = Street(private=private)
+    street.edit.fails = [failure] * 20
+    assert await street.deliver() == ((0, 0, 1) if private else (0, 1, 0))
+
+
+async def test_an_answer_that_is_not_taken_in_the_channel_goes_to_the_member() -> None:
+    street = Street()
+    street.clock.now += TOKEN_LIFE_S + 1
+    street.channel.way.fails = [refusal(403, 50_013)]
+    assert await street.deliver() == (0, 0, 1)
+    assert street.direct.arrived[0]["embed"].description == RESULT.description
+
+
+async def test_a_member_who_cannot_be_reached_at_all_ends_nothing() -> None:
+    street = Street()
+    street.edit.fails, street.channel.way.fails, street.direct.fails = (
+        [ENDED],
+        [refusal(403, 50_001)],
+        [refusal(403, 50_007)],
+    )
+    assert await street.deliver() == (0, 0, 0)
+    assert len(street.direct.tried) == 1
+
+
+async def test_a_placeholder_that_was_deleted_is_answered_by_nothing() -> None:
+    street = Street()
+    street.edit.fails = [refusal(404, 10_008)]
+    assert await street.deliver() == (0, 0, 0)
+    assert (street.channel.way.tried, street.direct.tried) == ([], [])
+
+
+@pytest.mark.parametrize(
+    "failure", [aiohttp.ServerDisconnectedError(), ConnectionResetError(104, "reset"), TimeoutError()], ids=repr
+)
+async def test_a_network_that_fails_is_tried_again_with_whole_files(failure: Exception) -> None:
+    street = Street()
+    street.edit.fails = [failure, failure]
+    answer = Answer(description="see the file", files=(TextFile(name="summary.md", content=b"all of it"),))
+    assert await street.deliver(answer) == (1, 0, 0)
+    assert [sent["files"] for sent in street.edit.tried] == [{"summary.md": b"all of it"}] * 3
+
+
+async def test_a_network_that_stays_away_is_given_up() -> None:
+    street = Street()
+    for way in (street.edit, street.channel.way, street.direct):
+        way.fails = [aiohttp.ServerDisconnectedError()] * 20
+    assert await street.deliver() == (0, 0, 0)
+    assert all(1 < len(way.tried) < 10 for way in (street.edit, street.channel.way, street.direct))
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["placeholder", "new message"])
+async def test_files_over_the_limit_stay_behind_and_the_answer_says_so(late: bool) -> None:
+    street = Street()
+    street.clock.now += TOKEN_LIFE_S + 1 if late else 0
+    files = (
+        TextFile(name="fits.txt", content=b"x" * LIMIT),
+        TextFile(name="large.txt", content=b"x" * (LIMIT + 1)),
+    )
+    await street.deliver(Answer(description="two files", files=files))
+    (sent,) = street.channel.way.arrived if late else street.edit.arrived
+    assert list(sent["files"]) == ["fits.txt"]
+    assert "too large" in sent["embed"].fields[-1].value
+
+
+async def test_files_within_the_limit_are_not_said_to_be_too_large() -> None:
+    street = Street()
+    await street.deliver(Answer(description="one file", files=(TextFile(name="fits.txt", content=b"x" * LIMIT),)))
+    (sent,) = street.edit.arrived
+    assert not sent["embed"].fields
