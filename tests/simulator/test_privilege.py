@@ -8,7 +8,9 @@ import discord
 import pytest
 
 from tests.simulator.clients import connected, make_client
+from tests.simulator.errors import Refused
 from tests.simulator.intents import Intent
+from tests.simulator.permissions import Overwrite, Permission
 from tests.simulator.raw import RawClient
 
 if TYPE_CHECKING:
@@ -115,8 +117,12 @@ async def test_the_target_of_a_message_command_is_whole(simulator: DiscordSimula
         seen.append(message)
         await interaction.response.send_message("ok")
 
+    denied = Overwrite(target_id=bob.id, for_member=True, deny=Permission.VIEW_CHANNEL)
+    hidden = guild.add_text_channel("hidden", overwrites=[denied]).post(ada, "not for bob")
     async with connected(client):
         await tree.sync()
+        with pytest.raises(Refused, match="does not see"):
+            await bob.message_command(channel, "Look", hidden)
         await (await bob.message_command(channel, "Look", posted)).acknowledged()
     (shot,) = seen[0].message_snapshots
     assert shot.content == "a secret"
