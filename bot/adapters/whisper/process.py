@@ -25,6 +25,11 @@ _INHERITED = (
     *("PIP_INDEX_URL", "PIP_CERT", "PIP_CONFIG_FILE", "PIP_FIND_LINKS", "PIP_NO_INDEX"),
     *("HF_HOME", "HF_ENDPOINT", "HF_HUB_OFFLINE", "CUDA_VISIBLE_DEVICES", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"),
 )
+_FIXED = {
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "OPENBLAS_NUM_THREADS": "1",  # NumPy's threads would wait for each other busily, on cores that the model needs
+}
 COMMAND = (sys.executable, "-m", "bot.adapters.whisper.child")
 _ROOT = Path(__file__).parents[3]
 _TAIL_BYTES = 2_000
@@ -188,4 +193,4 @@ def _environment() -> Mapping[str, str]:
     """Give what a process may know: nothing of the bot's settings and secrets."""
     environ = os.environ  # noqa: TID251 -- not read as a setting, only handed on in part
     passed = {name: environ[name] for name in _INHERITED if name in environ}
-    return {**passed, "HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "PYTHONUNBUFFERED": "1"}
+    return {**passed, **_FIXED}

@@ -73,8 +73,8 @@ def test_windows_are_given_before_all_is_known() -> None:
 
 def test_a_window_ends_at_the_longest_silence_that_leaves_it_well_filled() -> None:
     second = SAMPLE_RATE
-    spans = [Span(start=0, end=2 * second), Span(start=12 * second, end=30 * second)]
-    spans += [Span(start=34 * second, end=39 * second), Span(start=40 * second, end=47 * second)]
+    spans = [Span(start=0, end=2 * second), Span(start=12 * second, end=33 * second)]
+    spans += [Span(start=37 * second, end=42 * second), Span(start=43 * second, end=50 * second)]
     assert [len(window.spans) for window in pack(spans)] == [2, 2]
 
 
