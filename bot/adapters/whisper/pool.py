@@ -43,7 +43,7 @@ class _Progress:
     """What is known of a job; it outlives the process that works on it."""
 
     language: str | None
-    probability: float = 1.0
+    probability: float
     until: int = 0
     segments: list[Segment] = field(default_factory=list["Segment"])
 
@@ -114,12 +114,13 @@ class WhisperTranscriber:
     @property
     def state(self) -> TranscriberState:
         """Whether it can work at once."""
-        if self._failure:
-            return TranscriberState(name="failed", detail=self._failure)
         if self._busy or self._idle:
             return TranscriberState(name="ready")
-        is_loading = self._loading is not None and not self._loading.done()
-        return TranscriberState(name="loading" if is_loading else "cold")
+        if self._loading is not None and not self._loading.done():
+            return TranscriberState(name="loading")
+        if self._failure:
+            return TranscriberState(name="failed", detail=self._failure)
+        return TranscriberState(name="cold")
 
     def pids(self) -> tuple[int, ...]:
         """Give the numbers of all processes that have a model loaded, those at work first."""
@@ -162,13 +163,13 @@ class WhisperTranscriber:
 
         A process that dies is replaced, and the next one goes on after the last window that was finished.
         """
-        progress = _Progress(language=options.language)
+        progress = _Progress(language=options.language, probability=0.0 if options.language is None else 1.0)
         async with self._slots:
             await self._persist(audio, options, progress, on_segments)
-        language = progress.language or UNDETERMINED
+        language, probability = progress.language or UNDETERMINED, progress.probability
         return Transcript(
             language=language,
-            language_probability=progress.probability,
+            language_probability=probability,
             duration_s=audio.duration_s,
             segments=tuple(progress.segments),
             model=self._name,
@@ -176,7 +177,7 @@ class WhisperTranscriber:
             notes=notes_on(
                 segments=progress.segments,
                 language=language,
-                probability=progress.probability,
+                probability=probability,
                 decoded_s=audio.duration_s,
                 declared_s=audio.declared_s,
             ),

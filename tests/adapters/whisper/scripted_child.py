@@ -26,6 +26,11 @@ def start(startup: str = "", marker: str = "") -> None:
         return
     if startup == "die":
         sys.exit("cannot allocate memory")
+    if startup == "once":
+        if Path(marker).exists():
+            Path(f"{marker}-twice").touch()
+            sys.exit("cannot allocate memory")
+        Path(marker).touch()
     if startup == "hang":
         hang()
     say(protocol.Ready(device="cpu", compute_type="int8", workers=1, threads=1))

@@ -98,7 +98,7 @@ async def test_segments_come_as_they_are_made(make: Make, script: Script) -> Non
 
 async def test_silence_is_said_to_be_silence(make: Make, script: Script) -> None:
     transcript = await transcribe(make(), script, script.audio(DONE))
-    assert transcript.language == "und"
+    assert (transcript.language, transcript.language_probability) == ("und", 0)
     assert [note.key for note in transcript.notes] == [NoteKey.NO_SPEECH]
 
 
@@ -273,6 +273,17 @@ async def test_a_model_that_cannot_be_had_is_a_clear_error(make: Make, script: S
         await transcribe(transcriber, script, script.audio(DONE))
     assert caught.value.values == {"model": "embedded"}
     assert (transcriber.state.name, transcriber.state.detail) == ("failed", "no such model")
+
+
+async def test_a_standby_that_cannot_be_loaded_is_no_failure(make: Make, script: Script) -> None:
+    transcriber = make("once", str(script.gate("loaded")), standby=1)
+    await transcriber.warm_up()
+    audio = script.audio(["wait", str(script.gate("go"))], ["finished", "1", "fine"], DONE)
+    job = asyncio.create_task(transcribe(transcriber, script, audio))
+    await until(lambda: script.gate("loaded-twice").exists())
+    script.gate("go").touch()
+    assert (await job).text == "fine"
+    assert transcriber.state.name == "ready"
 
 
 async def test_a_process_that_dies_loading_says_its_last_words(make: Make, script: Script) -> None:
