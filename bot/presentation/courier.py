@@ -132,7 +132,7 @@ async def _in_channel(placeholder: Placeholder, parcel: _Parcel) -> bool:
             nonce=parcel.nonce,
             reference=reference,
             # The one ping there is: the member has waited for over a quarter of an hour.
-            allowed_mentions=discord.AllowedMentions(users=[member], replied_user=False),
+            allowed_mentions=discord.AllowedMentions(everyone=False, users=[member], roles=False, replied_user=False),
         )
     )
     if placeholder.message is not None and isinstance(channel, discord.TextChannel | discord.VoiceChannel):
@@ -150,8 +150,9 @@ async def _in_person(placeholder: Placeholder, parcel: _Parcel) -> bool:
 
 
 async def _tried(send: Callable[[], Awaitable[object]]) -> None:
-    """Send, and again where the network failed; discord.py itself tries again where Discord did."""
-    async for attempt in stamina.retry_context(on=NETWORK, attempts=_TRIES, timeout=None, wait_initial=_FIRST_WAIT_S):
+    """Send, and again where the network or Discord failed; what is sent may be sent twice without harm."""
+    failures = (discord.DiscordServerError, *NETWORK)
+    async for attempt in stamina.retry_context(on=failures, attempts=_TRIES, timeout=None, wait_initial=_FIRST_WAIT_S):
         with attempt:
             await send()
 

@@ -148,5 +148,6 @@ def _is_withheld(message: discord.Message, client: discord.Client) -> bool:
     """
     flags = client.application_flags
     privileged = flags.gateway_message_content or flags.gateway_message_content_limited
-    is_empty = not (message.content or message.attachments or message.embeds or message.message_snapshots)
+    parts = [message, *message.message_snapshots]  # a forward that is withheld has a snapshot with nothing in it
+    is_empty = not any(part.content or part.attachments or part.embeds for part in parts)
     return is_empty and not privileged and message.author != client.user
