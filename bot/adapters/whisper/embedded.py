@@ -18,15 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bot.adapters.whisper.protocol import EMBEDDED
 from bot.core.errors import ModelUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     Report = Callable[[str], None]
-
-EMBEDDED = "base"
-"""The model that ``embedded`` stands for."""
 
 DOWNLOAD_TIMEOUT_S = 900.0
 _CHUNK = 1 << 20

@@ -19,7 +19,7 @@ from faster_whisper import WhisperModel
 
 from bot.adapters.whisper.decoding import BEAM_SIZE, Listening, WindowDecoder
 from bot.adapters.whisper.device import Hardware
-from bot.adapters.whisper.embedded import MODELS, ensure_model
+from bot.adapters.whisper.embedded import MODELS, ensure_embedded_model, ensure_model
 from bot.adapters.whisper.speech import sound_of, windows_of
 from bot.core.errors import ModelUnavailable, UnknownLanguage
 from bot.core.models import Task as Transcription
@@ -186,7 +186,7 @@ def load_model(name: str, placement: Placement, *, models_dir: Path, wheels_dir:
     """
     path = name
     if name == "embedded":
-        path = str(ensure_model("base", models_dir, wheels_dir=wheels_dir))
+        path = str(ensure_embedded_model(models_dir, wheels_dir=wheels_dir))
     elif name in MODELS and (models_dir / MODELS[name].folder).is_dir():
         path = str(ensure_model(name, models_dir, wheels_dir=wheels_dir))
     try:

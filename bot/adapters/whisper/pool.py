@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Literal
 from loguru import logger
 
 from bot.adapters.whisper import protocol
-from bot.adapters.whisper.embedded import EMBEDDED
 from bot.adapters.whisper.process import COMMAND, WhisperProcess
 from bot.core.errors import TranscriberCrashed, TranscriptionFailed, UnknownLanguage
 from bot.core.models import Transcript
@@ -96,7 +95,7 @@ class WhisperTranscriber:
             beam_size=beam_size,
             niceness=NICENESS,
         )
-        self._name = EMBEDDED if model == "embedded" else Path(model).name
+        self._name = protocol.EMBEDDED if model == "embedded" else Path(model).name
         self._standby, self._idle_s = standby, idle_s
         self._load_timeout_s, self._stall_s = load_timeout_s, stall_s
         self._command = command

@@ -12,6 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from bot.core.models import Segment, Task  # noqa: TC001 -- pydantic reads the annotations
 
+EMBEDDED = "base"
+"""The model that ``embedded`` stands for."""
+
 MAX_LINE_BYTES = 1 << 20
 """A window's segments take a few kilobytes; whatever is longer is not from us."""
 
