@@ -194,14 +194,19 @@ async def test_cancelling_while_the_model_loads_leaves_it_to_the_next_job(make: 
     assert started.read_text().count("started") == 1
 
 
+def children() -> set[psutil.Process]:
+    return set(psutil.Process().children())
+
+
 async def test_closing_while_the_model_loads_leaves_nothing(make: Make, script: Script) -> None:
+    others = children()  # those of fixtures that other tests share
     transcriber = make("hang")
     job = asyncio.create_task(transcribe(transcriber, script, script.audio(DONE)))
-    await until(lambda: psutil.Process().children())
+    await until(lambda: children() - others)
     await transcriber.aclose()
     with pytest.raises(TranscriptionFailed, match="closed"):
         await job
-    assert not psutil.Process().children()
+    assert not children() - others
 
 
 async def test_a_closed_transcriber_says_so(make: Make, script: Script) -> None:
@@ -307,6 +312,7 @@ async def test_warming_up_loads_one_process(make: Make) -> None:
 
 
 async def test_closing_ends_what_is_at_work(make: Make, script: Script) -> None:
+    others = children()
     transcriber = make(standby=1)
     job = asyncio.create_task(transcribe(transcriber, script, script.audio(["finished", "1", "begun"], ["hang"])))
     await until(lambda: script.heard and len(transcriber.pids()) == 2)
@@ -316,4 +322,4 @@ async def test_closing_ends_what_is_at_work(make: Make, script: Script) -> None:
     with pytest.raises(TranscriptionFailed):
         await job
     assert not transcriber.pids()
-    assert not psutil.Process().children()
+    assert not children() - others
