@@ -39,8 +39,8 @@ _SAMPLES = 3
 _MAX_LENGTH = 448
 _MIN_TOKENS, _TOKENS_PER_S = 40, 20
 """No language needs more tokens for a second of speech; a loop is stopped there."""
-_MIN_SPLIT_S = 15.0
-"""Half of the longest window is not halved again."""
+_MIN_SPLIT_S = 19.0
+"""The larger part of the longest window, two thirds of it at most, is not cut again."""
 _QUIET = SAMPLE_RATE // 20
 _MAX_HOT_TOKENS = 100
 _OPENING, _CLOSING = "\"'“¿([{-", "\"'.。,，!！?？:：”)]}、"  # noqa: RUF001 -- the punctuation of other scripts is meant
