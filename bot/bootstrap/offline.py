@@ -45,7 +45,9 @@ async def try_file(
                 task=Task.TRANSLATE if translate else Task.TRANSCRIBE,
             ),
         )
-        async with open_core(settings, TranscriptsInMemory(), _local_files) as core:
+        # One file, one process: nothing is kept warm for a next one.
+        alone = settings.model_copy(update={"whisper_standby": 0})
+        async with open_core(alone, TranscriptsInMemory(), _local_files) as core:
             with progress as shown:
                 reply = await core.pipeline.run(request, shown.observe if shown else nobody)
     except StartFailed as exc:
