@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,6 +48,8 @@ def _without_nul(value: object) -> object:
 
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
+Snowflakes = Annotated[tuple[Annotated[int, Field(gt=0, lt=1 << 63)], ...], BeforeValidator(_split)]
+"""Ids of Discord's, written as a list."""
 Folder = Annotated[Path, BeforeValidator(_without_nul)]
 
 
@@ -71,6 +82,42 @@ class Settings(BaseModel):
     whisper_standby: int = Field(default=1, ge=0, le=8, description="Warm processes in reserve while work is done.")
     whisper_idle_minutes: float = Field(default=15, gt=0, description="The model is unloaded after idling so long.")
 
+    redis_store_url: SecretStr | None = Field(
+        default=None, description="Redis that never evicts: settings, buckets, results. Empty: a server of our own."
+    )
+    redis_cache_url: SecretStr | None = Field(
+        default=None, description="Redis that may evict: finished work. Empty: a server of our own."
+    )
+    transcript_cache_hours: float = Field(default=24, gt=0, le=720, description="How long transcripts are cached.")
+    completion_cache_minutes: float = Field(default=60, gt=0, le=10_080, description="How long answers are cached.")
+    cache_across_guilds: bool = Field(
+        default=False, description="Servers that post the same audio share its cached transcript and results."
+    )
+
+    rate_per_hour: float = Field(default=10, gt=0, le=10_000, description="Requests of a member an hour.")
+    rate_burst: int = Field(default=3, ge=1, le=1_000, description="Requests of a member at once.")
+    max_rate_per_hour: float = Field(default=60, gt=0, le=10_000, description="The most that moderators can allow.")
+    max_rate_burst: int = Field(default=20, ge=1, le=1_000, description="The most at once that moderators can allow.")
+    guild_daily_tokens: int | None = Field(default=None, ge=1, description="Requests of a whole server a day.")
+    admin_mode: bool = Field(default=False, description="The users of ADMIN_IDS are not limited.")
+    admin_ids: Snowflakes = Field(default=(), max_length=1_000, description="Users whom ADMIN_MODE lets free.")
+    overload_wait_minutes: float = Field(
+        default=10, gt=0, le=1_440, description="Expected wait from which new work is refused."
+    )
+
+    allowed_guilds: Snowflakes = Field(
+        default=(), max_length=10_000, description="Servers that may use the bot; empty: all that it is in."
+    )
+    allow_user_install: bool = Field(
+        default=False, description="Message commands also outside servers, for users who install the bot."
+    )
+    user_install_daily_tokens: int = Field(
+        default=100, ge=1, description="Requests of all users outside servers, together, a day."
+    )
+    auto_transcribe: bool = Field(
+        default=False, description="Moderators may have voice messages written down; needs Message Content Intent."
+    )
+
     max_audio_mb: float = Field(default=100, gt=0, le=10_000, description="Largest file, in MiB.")
     max_audio_minutes: float = Field(default=240, gt=0, le=1_440, description="Longest audio, in minutes.")
     transcript_days: float = Field(default=7, gt=0, le=3_650, description="How long transcripts are kept for Redo.")
@@ -93,6 +140,21 @@ class Settings(BaseModel):
         if len(set(chain)) != len(chain):
             raise ValueError("a model is named twice")
         return chain
+
+    @field_validator("redis_store_url", "redis_cache_url")
+    @classmethod
+    def _is_redis(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and urlsplit(value.get_secret_value()).scheme not in {"redis", "rediss", "unix"}:
+            raise ValueError("must be an address that begins with redis://, rediss:// or unix://")
+        return value
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.admin_mode and not self.admin_ids:
+            raise ValueError("ADMIN_MODE: is on, but ADMIN_IDS names nobody")
+        if self.rate_per_hour > self.max_rate_per_hour or self.rate_burst > self.max_rate_burst:
+            raise ValueError("RATE_PER_HOUR, RATE_BURST: over MAX_RATE_PER_HOUR or MAX_RATE_BURST")
+        return self
 
     @field_validator("discord_proxy", "openai_base_url")
     @classmethod
@@ -122,7 +184,7 @@ class Settings(BaseModel):
         try:
             settings = cls.model_validate(values)
         except ValidationError as exc:
-            problems += [f"{_variable(error['loc'])}: {_sentence(error['msg'])}" for error in exc.errors()]
+            problems += [_problem(error["loc"], error["msg"]) for error in exc.errors()]
         else:
             if not problems:
                 return settings
@@ -141,9 +203,10 @@ class Settings(BaseModel):
     def secrets(self) -> tuple[str, ...]:
         """Values that must never reach a log."""
         found = [secret.get_secret_value() for secret in (self.discord_token, self.openai_api_key) if secret]
+        redis = [url.get_secret_value() for url in (self.redis_store_url, self.redis_cache_url) if url]
         found += [
             password
-            for address in (self.discord_proxy, self.openai_base_url)
+            for address in (self.discord_proxy, self.openai_base_url, *redis)
             if address and (password := urlsplit(address).password)
         ]
         return tuple(found)
@@ -160,9 +223,7 @@ def _read_secret(path: Path) -> str:
     return secret
 
 
-def _variable(location: tuple[int | str, ...]) -> str:
-    return str(location[0]).upper() if location else "settings"
-
-
-def _sentence(message: str) -> str:
-    return message.removeprefix("Value error, ")
+def _problem(location: tuple[int | str, ...], message: str) -> str:
+    """A line for a variable; what concerns several names them itself."""
+    sentence = message.removeprefix("Value error, ")
+    return f"{str(location[0]).upper()}: {sentence}" if location else sentence

@@ -14,6 +14,14 @@ EarshotError
 │   ├── UnknownMode
 │   ├── UnknownLanguage
 │   └── NothingToListenTo      a message without audio
+├── NotAllowed               somebody may not do that, here or at all
+├── FairUseError             what was asked is refused for now, and it says until when
+│   ├── QuotaExceeded          the member's bucket, or the guild's budget, is empty
+│   └── Overloaded             more work waits than can be done soon
+├── NotCached                work would be needed where only finished work was asked for
+├── StoreUnavailable         the store or the cache cannot be reached, or is full
+├── RecordInvalid            what was stored cannot be read
+│   └── RecordTooNew           a later version of the bot wrote it
 ├── NotFound                 something that is no longer kept
 ├── ModeInvalid              a mode file that cannot be used; the operator can cure it
 ├── TranscriptNotKept        the store refused it
@@ -35,7 +43,10 @@ An error carries a *key* and *values*; the sentence that a member reads is made 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from bot.core.quotas import Verdict
 
 
 class ErrorKind(StrEnum):
@@ -139,8 +150,61 @@ class NothingToListenTo(BadInput):
     key = "error.nothing_to_listen_to"
 
 
+class NotAllowed(EarshotError):
+    """Somebody may not do that, here or at all."""
+
+    key = "error.not_allowed"
+
+
+class FairUseError(EarshotError):
+    """What was asked is refused for now."""
+
+    kind = ErrorKind.RATE_LIMIT
+
+
+class QuotaExceeded(FairUseError):
+    """The member's bucket, or the guild's budget, is empty.
+
+    Args:
+        verdict: what the limiter said.
+    """
+
+    key = "error.quota_exceeded"
+
+    def __init__(self, verdict: Verdict) -> None:
+        super().__init__(f"{verdict.cost} wanted, {verdict.remaining:.2f} left, refused by the {verdict.refused_by}")
+        self.verdict = verdict
+
+
+class Overloaded(FairUseError):
+    """Values: ``wait_s``, the expected wait in seconds."""
+
+    key = "error.overloaded"
+
+
+class NotCached(EarshotError):
+    """Work would be needed where only finished work was asked for."""
+
+
+class StoreUnavailable(EarshotError):
+    """The store or the cache cannot be reached, or is full."""
+
+    key = "error.store_unavailable"
+    kind = ErrorKind.TEMPORARY
+
+
+class RecordInvalid(EarshotError):
+    """What was stored cannot be read."""
+
+
+class RecordTooNew(RecordInvalid):
+    """A later version of the bot wrote it. Values: ``what``, ``found``, ``known``."""
+
+    key = "error.record_too_new"
+
+
 class NotFound(EarshotError):
-    """A transcript that is no longer kept."""
+    """A transcript, or a result, that is no longer kept."""
 
     key = "error.not_found"
 

@@ -6,6 +6,7 @@ Times are seconds from the beginning of the audio.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Literal
@@ -15,8 +16,6 @@ from pydantic import BaseModel, ConfigDict, Field
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
-
-    from bot.core.modes import Mode
 
 SAMPLE_RATE = 16_000
 """Hertz; what Whisper is trained on."""
@@ -153,6 +152,11 @@ class Transcript(_Durable):
     notes: tuple[Note, ...] = ()
 
     @property
+    def content_hash(self) -> str:
+        """Hexadecimal SHA-256 of all that a result is made of."""
+        return hashlib.sha256(self.model_dump_json(exclude={"notes"}).encode()).hexdigest()
+
+    @property
     def text(self) -> str:
         """All segments in one line of text."""
         return " ".join(segment.text for segment in self.segments)
@@ -170,13 +174,35 @@ class TranscriptionOptions:
 # --- requests and replies ---------------------------------------------------------------------------------------
 
 
+class ModeRef(_Durable):
+    """Names a mode as it was when it was used: ``content_hash`` is the hexadecimal SHA-256 of its definition."""
+
+    id: str
+    title: str
+    content_hash: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asker:
+    """Who asks, and where. ``guild_id`` None is outside all guilds that the bot is in."""
+
+    guild_id: int | None
+    channel_id: int | None
+    member_id: int
+    role_ids: frozenset[int] = frozenset()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What somebody asked for. ``mode`` is an id, ``"auto"``, or None for the transcript alone."""
+    """What somebody asked for. ``mode`` is an id, ``"auto"``, or None for the transcript alone.
+
+    ``asker`` None is the operator at the command line, whom nothing limits and of whom nothing is recorded.
+    """
 
     id: str
     source: Source
     mode: str | None
+    asker: Asker | None = None
     options: TranscriptionOptions = TranscriptionOptions()
     variables: Mapping[str, str] = field(default_factory=dict[str, str])
     private: bool = False
@@ -247,13 +273,14 @@ class Reply:
     request: Request
     transcript: Transcript
     transcript_id: str | None
-    mode: Mode | None
+    mode: ModeRef | None
     routing: Routing | None
     result: ModeResult | None
     model: str | None
     stages: Mapping[Stage, StageReport]
     notes: tuple[Note, ...] = ()
     cached: Cached = Cached()
+    audio_sha256: str | None = None
 
     @property
     def seconds(self) -> float:

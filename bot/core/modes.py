@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from bot.core.models import ModeRef
 
 ModeId = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
 
@@ -61,6 +64,12 @@ class OutputBlock(_Block):
     template: TemplateBlock = Field(default=TemplateBlock(), description="The result where no model answers.")
 
 
+class LimitsBlock(_Block):
+    """What a request may cost."""
+
+    cost: int = Field(default=1, ge=1, le=100, description="Tokens of the member's bucket that a request takes.")
+
+
 class Mode(_Block):
     """One mode file."""
 
@@ -74,6 +83,17 @@ class Mode(_Block):
     prompt: PromptBlock
     model: ModelBlock = ModelBlock()
     output: OutputBlock = OutputBlock()
+    limits: LimitsBlock = LimitsBlock()
+
+    @property
+    def content_hash(self) -> str:
+        """Hexadecimal SHA-256 of the definition, whatever its file looks like."""
+        return hashlib.sha256(self.model_dump_json(exclude={"schema_"}).encode()).hexdigest()
+
+    @property
+    def ref(self) -> ModeRef:
+        """What is kept of it with a result."""
+        return ModeRef(id=self.id, title=self.title, content_hash=self.content_hash)
 
 
 def mode_schema() -> dict[str, object]:

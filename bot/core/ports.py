@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from bot.core.completion import Completion, CompletionTask
     from bot.core.models import (
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
         TranscriptionOptions,
     )
     from bot.core.modes import Mode
+    from bot.core.quotas import BucketId, Limits, Verdict
+    from bot.core.records import AuditEntry, Delivery, GuildSettings, RequestRecord
 
 
 class AudioFetcher(Protocol):
@@ -98,8 +101,8 @@ class CompletionModel(Protocol):
 class TranscriptStore(Protocol):
     """Keeps transcripts for "Redo as …" and for the files menu."""
 
-    async def put(self, request_id: str, transcript: Transcript) -> None:
-        """Keep ``transcript`` under the request that made it.
+    async def put(self, request_id: str, transcript: Transcript, *, keep_s: float) -> None:
+        """Keep ``transcript`` under the request that made it, for so many seconds.
 
         Raises:
             TranscriptNotKept: there is no room, or no way to write.
@@ -111,6 +114,15 @@ class TranscriptStore(Protocol):
 
         Raises:
             NotFound: there is none of that id, or its time is over.
+            StoreUnavailable: it cannot be looked up now.
+        """
+        ...
+
+    async def delete(self, *request_ids: str) -> None:
+        """Forget them.
+
+        Raises:
+            StoreUnavailable: it cannot be done now.
         """
         ...
 
@@ -136,4 +148,182 @@ class ModeSource(Protocol):
 
     def current(self) -> Mapping[str, Mode]:
         """All modes by id: an immutable snapshot."""
+        ...
+
+
+# --- fair use -----------------------------------------------------------------------------------------------------
+
+
+class RateLimiter(Protocol):
+    """Token buckets. All calls are atomic, and idempotent by the request's id.
+
+    Raises:
+        StoreUnavailable: from each method of an implementation that keeps its buckets elsewhere.
+    """
+
+    async def reserve(self, bucket: BucketId, request_id: str, cost: int, limits: Limits) -> Verdict:
+        """Take ``cost`` tokens for a request, or refuse; the same request again gets the same verdict's effect once.
+
+        A cost over ``limits.burst`` is one of ``limits.burst`` (see ``bot.core.quotas.price_in``).
+        """
+        ...
+
+    async def settle(self, bucket: BucketId, request_id: str, cost: int, limits: Limits) -> None:
+        """Let the reservation come to ``cost``, which gives back the rest; never takes more than was reserved.
+
+        Once: what was settled, never reserved, or is older than ``RESERVATION_S`` stays as it is.
+        """
+        ...
+
+    async def preview(self, bucket: BucketId, cost: int, limits: Limits) -> Verdict:
+        """What `reserve` would say; takes nothing."""
+        ...
+
+    async def reset(self, bucket: BucketId, limits: Limits) -> None:
+        """Fill a bucket."""
+        ...
+
+
+# --- caches -------------------------------------------------------------------------------------------------------
+
+
+class Cache(Protocol):
+    """Finished work, for a while. It may lose anything at any time and never fails: what cannot be had is a miss."""
+
+    async def get(self, key: str) -> bytes | None:
+        """What was put, or None."""
+        ...
+
+    async def put(self, key: str, value: bytes, *, ttl_s: float) -> None:
+        """Keep ``value`` for up to ``ttl_s`` seconds, or less."""
+        ...
+
+    async def delete(self, *keys: str) -> None:
+        """Forget them."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shared:
+    """What came of shared work; ``led`` says that the caller did it itself."""
+
+    value: bytes
+    led: bool
+
+
+class Flights(Protocol):
+    """Single flight: the same work is done once, whoever asks for it meanwhile gets what came of it."""
+
+    async def share(
+        self,
+        key: str,
+        work: Callable[[Callable[[bytes], None]], Awaitable[bytes]],
+        *,
+        on_news: Callable[[bytes], None],
+    ) -> Shared:
+        """Do ``work``, or wait for whoever is at it.
+
+        The leader runs ``work(tell)``; what it tells reaches the other callers' ``on_news`` (news may be skipped, the
+        newest is what counts). A leader that is cancelled or dies is followed by one of those who wait.
+
+        Raises:
+            EarshotError: what ``work`` raised, to everybody who waited for it.
+        """
+        ...
+
+
+# --- state --------------------------------------------------------------------------------------------------------
+
+
+class SettingsStore(Protocol):
+    """The guilds' settings. May raise `StoreUnavailable`, and `RecordTooNew` for what a later version wrote."""
+
+    async def get(self, guild_id: int) -> GuildSettings:
+        """A guild's settings; the defaults where nothing was ever set."""
+        ...
+
+    async def change(
+        self, guild_id: int, change: Callable[[GuildSettings], GuildSettings], entry: AuditEntry
+    ) -> GuildSettings:
+        """Apply ``change`` to the present settings, and note ``entry``; two at a time both count."""
+        ...
+
+    async def expire(self, guild_id: int, *, within_s: float) -> None:
+        """Forget a guild that the bot has left, in a while; `get` of a guild that came back keeps it."""
+        ...
+
+
+class AuditLog(Protocol):
+    """Who changed what. May raise `StoreUnavailable`."""
+
+    async def note(self, entry: AuditEntry) -> None:
+        """Add an entry."""
+        ...
+
+    async def entries(self, guild_id: int, count: int) -> list[AuditEntry]:
+        """The newest first."""
+        ...
+
+
+class RequestLog(Protocol):
+    """Requests and what came of them, by member. May raise `StoreUnavailable`."""
+
+    async def put(self, record: RequestRecord, *, keep_s: float) -> None:
+        """Keep a record, in its member's index too; one of the same id is replaced."""
+        ...
+
+    async def get(self, request_id: str) -> RequestRecord:
+        """Give it back.
+
+        Raises:
+            NotFound: there is none of that id.
+        """
+        ...
+
+    async def of_member(self, guild_id: int | None, member_id: int) -> list[RequestRecord]:
+        """All of a member's in a guild, the newest first."""
+        ...
+
+    async def delete(self, record: RequestRecord) -> None:
+        """Forget it, its place in the index and its delivery included; its transcript is not touched."""
+        ...
+
+
+class DeliveryLog(Protocol):
+    """Answers on their way. May raise `StoreUnavailable`."""
+
+    async def begin(self, delivery: Delivery) -> None:
+        """An answer sets out."""
+        ...
+
+    async def done(self, delivery: Delivery) -> None:
+        """It arrived."""
+        ...
+
+    async def pending(self, guild_id: int | None, member_id: int) -> frozenset[str]:
+        """The requests of a member whose answers have not arrived."""
+        ...
+
+
+class Leases(Protocol):
+    """Things that one process does at a time. May raise `StoreUnavailable`."""
+
+    async def take(self, name: str, owner: str, *, ttl_s: float) -> bool:
+        """Take a lease, or keep it where one has it already; False where somebody else has it."""
+        ...
+
+    async def release(self, name: str, owner: str) -> None:
+        """Give it back, if one has it."""
+        ...
+
+    async def holder(self, name: str) -> str | None:
+        """Who has it."""
+        ...
+
+
+class LoadEstimate(Protocol):
+    """How long new work would have to wait."""
+
+    def expected_wait_s(self) -> float:
+        """Seconds until a request that came now would be begun."""
         ...

@@ -1,0 +1,153 @@
+"""Connections to one Redis server: how long each way waits, how often it tries, and what its errors mean here.
+
+redis-py's defaults wait for seconds where a bucket must be decided now. So each *way* to a server has a pool with time
+limits and retries of its own, and all ways share one breaker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from loguru import logger
+from redis.asyncio import ConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from bot.adapters.redis.breaker import Breaker
+from bot.core.errors import StoreUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """How a server is asked.
+
+    Args:
+        name: for errors.
+        timeout_s: for an answer; None waits for ever.
+        connect_s: for a connection.
+        retries: further tries where a connection broke.
+        connections: calls at the same time; further ones wait for their turn.
+    """
+
+    name: str
+    timeout_s: float | None
+    connect_s: float
+    retries: int
+    connections: int
+
+
+QUICK: Final = Way(name="quick", timeout_s=0.25, connect_s=0.25, retries=0, connections=64)
+"""For what a member waits for, and can be done without: buckets, caches."""
+STEADY: Final = Way(name="steady", timeout_s=2.0, connect_s=1.0, retries=2, connections=32)
+"""For what should be kept: records, settings, leases."""
+LISTENING: Final = Way(name="listening", timeout_s=None, connect_s=1.0, retries=0, connections=256)
+"""For what waits for news."""
+
+
+class RedisServer:
+    """One server.
+
+    Args:
+        url: ``redis://``, ``rediss://`` or ``unix://``; may hold a password, so it is never shown.
+        role: what it is for, in words for the log.
+        clock: seconds on a clock that never goes back.
+        on_change: told when it is gone (why) or back (None), once each.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        role: str,
+        clock: Callable[[], float],
+        on_change: Callable[[str | None], None] = lambda _: None,
+    ) -> None:
+        self._url = url
+        self.role = role
+        self._clients: dict[str, Redis] = {}
+        self._turns: dict[str, asyncio.Semaphore] = {}
+        self._on_change = on_change
+        self._breaker = Breaker(role, clock=clock, on_change=self._changed)
+        self.failures = 0
+        """Calls that failed so far, those that the breaker refused not counted."""
+
+    def __repr__(self) -> str:
+        return f"<RedisServer {self.role}>"
+
+    @property
+    def why_away(self) -> str | None:
+        """Why it cannot be reached; None while it can."""
+        return self._breaker.why
+
+    def client(self, way: Way) -> Redis:
+        """redis-py's client of one way; for pub/sub and pipelines within `call`."""
+        if way.name not in self._clients:
+            backoff = ExponentialWithJitterBackoff(base=0.02, cap=0.2) if way.retries else NoBackoff()
+            pool: Any = ConnectionPool.from_url(  # pyright: ignore[reportUnknownMemberType]
+                self._url,
+                socket_timeout=way.timeout_s,
+                socket_connect_timeout=way.connect_s,
+                retry=Retry(backoff, way.retries),
+                health_check_interval=0,
+            )
+            self._clients[way.name] = Redis.from_pool(pool)
+            self._turns[way.name] = asyncio.Semaphore(way.connections)
+        return self._clients[way.name]
+
+    async def call(self, operation: Callable[[Redis], Awaitable[T]], *, way: Way = STEADY) -> T:
+        """Run ``operation`` on a client of ``way``.
+
+        Raises:
+            StoreUnavailable: the server did not answer, is known to be away, or refused.
+        """
+        client = self.client(way)
+        async with self._turns[way.name]:
+            self._breaker.check()  # not before: while this call waited for its turn, others saw how the server is
+            return await self._asked(client, operation)
+
+    async def _asked(self, client: Redis, operation: Callable[[Redis], Awaitable[T]]) -> T:
+        try:
+            result = await operation(client)
+        except (RedisConnectionError, RedisTimeoutError, OSError) as exc:
+            silent = _is_silence(exc)
+            why = "it is silent" if silent else f"no connection: {type(exc.__cause__ or exc).__name__}"
+            self.failures += 1
+            self._breaker.failed(why, at_once=not silent)
+            raise StoreUnavailable(f"{self.role}: {why}") from exc
+        except RedisError as exc:
+            self.failures += 1
+            raise StoreUnavailable(f"{self.role}: {type(exc).__name__}: {exc}") from exc
+        self._breaker.succeeded()
+        return result
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        for client in self._clients.values():
+            await client.aclose(close_connection_pool=True)
+        self._clients.clear()
+
+    def _changed(self, why: str | None) -> None:
+        if why is None:
+            logger.info("the {} is back", self.role)
+        else:
+            logger.warning("the {} cannot be reached ({}): going on without it", self.role, why)
+        self._on_change(why)
+
+
+def _is_silence(exc: BaseException | None) -> bool:
+    """Whether a time limit ended it. redis-py wraps one that strikes while it greets a server as a lost connection."""
+    while exc is not None:
+        if isinstance(exc, (RedisTimeoutError, TimeoutError)):
+            return True
+        exc = exc.__cause__
+    return False

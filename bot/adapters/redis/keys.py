@@ -1,0 +1,136 @@
+"""The name of every key, and how long each is kept. A key that stands in no function here does not exist.
+
+Two servers hold them (docs/ARCHITECTURE.md says why): the *store*, where nothing is ever evicted, and the *cache*,
+where anything may be. The part in braces keeps keys together that one script touches, should the store be a cluster.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Final
+
+from bot.core.quotas import DAY_S, RESERVATION_S
+
+if TYPE_CHECKING:
+    from bot.core.quotas import BucketId
+
+PREFIX: Final = "earshot"
+
+# --- how long -----------------------------------------------------------------------------------------------------
+
+BUCKET_MARGIN_S: Final = 60
+"""A bucket is kept until it is full, and so much longer: one that is not there is full."""
+BUDGET_S: Final = int(2 * DAY_S)
+RESERVATION_TTL_S: Final = int(RESERVATION_S)
+AUDIT_S: Final = 90 * DAY_S
+AUDIT_ENTRIES: Final = 500
+DELIVERY_S: Final = 7 * DAY_S
+LEFT_GUILD_S: Final = 30 * DAY_S
+FLIGHT_LOCK_S: Final = 6.0
+"""A leader that says nothing for so long is followed by another."""
+FLIGHT_NEWS_S: Final = 30
+FLIGHT_OUTCOME_S: Final = 60
+HEARTBEAT_S: Final = 30
+
+# --- the store ----------------------------------------------------------------------------------------------------
+
+
+def guild_tag(guild_id: int | None) -> str:
+    """Where a guild's keys lie; those of users outside all guilds lie together, as they share a budget."""
+    return "{users}" if guild_id is None else f"{{g{guild_id}}}"
+
+
+def bucket(bucket_id: BucketId) -> str:
+    """A hash: the tokens of a bucket, and when."""
+    name = "bucket" if bucket_id.kind == "tokens" else bucket_id.kind
+    return f"{PREFIX}:{guild_tag(bucket_id.guild_id)}:{name}:{bucket_id.member_id}"
+
+
+def budget(guild_id: int | None) -> str:
+    """A hash: a day, and the tokens that were used on it."""
+    return f"{PREFIX}:{guild_tag(guild_id)}:budget"
+
+
+def reservation(bucket_id: BucketId, request_id: str) -> str:
+    """A hash: what a request reserved."""
+    return f"{PREFIX}:{guild_tag(bucket_id.guild_id)}:reservation:{bucket_id.kind}:{request_id}"
+
+
+def settings(guild_id: int) -> str:
+    """`GuildSettings`. Kept for as long as the bot is in the guild."""
+    return f"{PREFIX}:{guild_tag(guild_id)}:settings"
+
+
+def audit(guild_id: int) -> str:
+    """A list of `AuditEntry`, the newest first."""
+    return f"{PREFIX}:{guild_tag(guild_id)}:audit"
+
+
+def member(guild_id: int | None, member_id: int) -> str:
+    """A sorted set: the ids of a member's requests, scored by when each ends."""
+    return f"{PREFIX}:{guild_tag(guild_id)}:member:{member_id}"
+
+
+def deliveries(guild_id: int | None, member_id: int) -> str:
+    """A sorted set: the requests of a member whose answers have not arrived, scored by when each is given up."""
+    return f"{PREFIX}:{guild_tag(guild_id)}:deliveries:{member_id}"
+
+
+def delivery(request_id: str) -> str:
+    """`Delivery`."""
+    return f"{PREFIX}:delivery:{request_id}"
+
+
+def request(request_id: str) -> str:
+    """`RequestRecord`. Its id is not to be guessed; menus below a result know nothing else."""
+    return f"{PREFIX}:request:{request_id}"
+
+
+def transcript(request_id: str) -> str:
+    """`Transcript`, compressed."""
+    return f"{PREFIX}:transcript:{request_id}"
+
+
+def lease(name: str) -> str:
+    """Who does something."""
+    return f"{PREFIX}:lease:{name}"
+
+
+def heartbeat(kind: str, name: str) -> str:
+    """A process that lives."""
+    return f"{PREFIX}:heartbeat:{kind}:{name}"
+
+
+HEARTBEATS: Final = f"{PREFIX}:heartbeat:*"
+
+
+def _flight(key: str) -> str:
+    return f"{PREFIX}:{{flight:{hashlib.sha256(key.encode()).hexdigest()[:32]}}}"
+
+
+def flight_lock(key: str) -> str:
+    """The leader of a flight."""
+    return f"{_flight(key)}:lock"
+
+
+def flight_news(key: str) -> str:
+    """The newest that the leader told; a channel of the same name carries it at once."""
+    return f"{_flight(key)}:news"
+
+
+def flight_outcome(key: str) -> str:
+    """What came of it, for those who wait."""
+    return f"{_flight(key)}:outcome"
+
+
+WITHOUT_TTL: Final = (f"{PREFIX}:{{g*}}:settings",)
+"""Patterns of the keys that are kept without end. A test, and the hourly cleanup, hold everything else to a TTL."""
+
+# --- the cache ----------------------------------------------------------------------------------------------------
+
+CACHE_PREFIX: Final = f"{PREFIX}-cache"
+
+
+def cached(key: str) -> str:
+    """Finished work; the key is made of content, see ``bot.core.caching``."""
+    return f"{CACHE_PREFIX}:{key}"

@@ -1,0 +1,106 @@
+"""A server that is away: noticed at once, told once, found again."""
+
+# redis-py is typed in part.
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bot.adapters.redis.breaker import FIRST_WAIT_S, Breaker
+from bot.adapters.redis.connections import LISTENING, QUICK, STEADY, RedisServer, Way
+from bot.core.errors import StoreUnavailable
+from tests.fakes import FakeClock
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+    from tests.redis_servers import RedisProcess
+
+
+async def ping(client: Redis) -> object:
+    return await client.execute_command("PING")
+
+
+@pytest.mark.parametrize("way", [QUICK, STEADY, LISTENING], ids=lambda way: way.name)
+async def test_it_answers_on_every_way(store_server: RedisServer, way: Way) -> None:
+    assert await store_server.call(ping, way=way) in (b"PONG", True)
+
+
+async def test_a_refused_connection_is_told_at_once_and_once(own_store: RedisProcess) -> None:
+    changes: list[str | None] = []
+    clock = FakeClock()
+    server = RedisServer(own_store.url, role="store", clock=clock, on_change=changes.append)
+    await server.call(ping)
+    own_store.stop()
+    began = time.monotonic()
+    for _ in range(100):
+        with pytest.raises(StoreUnavailable):
+            await server.call(ping, way=QUICK)
+    assert time.monotonic() - began < 5
+    assert len(changes) == 1
+    assert server.why_away is not None
+    own_store.start()
+    clock.now += FIRST_WAIT_S
+    await server.call(ping)
+    assert (len(changes), changes[1], server.why_away) == (2, None, None)
+    await server.aclose()
+
+
+async def test_a_silent_server_is_given_up_after_two_calls(own_store: RedisProcess) -> None:
+    changes: list[str | None] = []
+    server = RedisServer(own_store.url, role="store", clock=FakeClock(), on_change=changes.append)
+    await server.call(ping, way=QUICK)
+    own_store.pause()
+    for _ in range(50):
+        with pytest.raises(StoreUnavailable):
+            await server.call(ping, way=QUICK)
+    assert changes == ["it is silent"]
+    assert server.failures == 2, "the others were not even asked"
+    own_store.resume()
+    await server.aclose()
+
+
+async def test_more_calls_than_connections_wait_for_their_turn(store_server: RedisServer) -> None:
+    few = Way(name="few", timeout_s=2.0, connect_s=1.0, retries=0, connections=2)
+    answers = await asyncio.gather(*(store_server.call(ping, way=few) for _ in range(200)))
+    assert len(answers) == 200
+    assert store_server.failures == 0
+
+
+async def test_a_refusal_is_no_absence(store_server: RedisServer) -> None:
+    async def nonsense(client: Redis) -> object:
+        return await client.execute_command("NONSENSE")
+
+    with pytest.raises(StoreUnavailable, match="NONSENSE"):
+        await store_server.call(nonsense)
+    assert store_server.why_away is None
+
+
+def test_its_repr_holds_no_password() -> None:
+    server = RedisServer("redis://:pass-word@localhost/0", role="store", clock=FakeClock())
+    assert "pass-word" not in repr(server)
+
+
+def test_a_server_that_is_away_is_tried_less_and_less_often() -> None:
+    clock, changes = FakeClock(), list[str | None]()
+    breaker = Breaker("store", clock=clock, on_change=changes.append)
+    breaker.failed("gone", at_once=True)
+    tries = 0
+    for _ in range(600):  # a minute, ten times a second
+        clock.now += 0.1
+        try:
+            breaker.check()
+        except StoreUnavailable:
+            continue
+        tries += 1
+        breaker.failed("gone", at_once=True)
+    assert 10 < tries < 25
+    assert changes == ["gone"]
+    breaker.succeeded()
+    breaker.check()
+    assert changes == ["gone", None]

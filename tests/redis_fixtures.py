@@ -1,0 +1,77 @@
+"""Redis for tests. Whoever leaves a key without a TTL, apart from those that are declared, fails."""
+
+# redis-py is typed in part.
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bot.adapters.redis.connections import RedisServer
+from tests.redis_servers import RedisProcess, a_server
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+
+@pytest.fixture(scope="session")
+def _store_process() -> Iterator[RedisProcess]:  # pyright: ignore[reportUnusedFunction] - a fixture
+    with a_server("store") as process:
+        yield process
+
+
+@pytest.fixture(scope="session")
+def _cache_process() -> Iterator[RedisProcess]:  # pyright: ignore[reportUnusedFunction] - a fixture
+    with a_server("cache") as process:
+        yield process
+
+
+@pytest.fixture
+def store_process(_store_process: RedisProcess) -> Iterator[RedisProcess]:
+    """A store that runs, empty. Not to be stopped: it is shared."""
+    with _store_process.client() as client:
+        client.flushall()
+    yield _store_process
+    assert _store_process.keys_without_ttl() == []
+
+
+@pytest.fixture
+def cache_process(_cache_process: RedisProcess) -> Iterator[RedisProcess]:
+    """A cache that runs, empty. Not to be stopped: it is shared."""
+    with _cache_process.client() as client:
+        client.flushall()
+    yield _cache_process
+    assert _cache_process.keys_without_ttl() == []
+
+
+@pytest.fixture
+async def store_server(store_process: RedisProcess) -> AsyncIterator[RedisServer]:
+    """The store, as adapters get it."""
+    server = RedisServer(store_process.url, role="store", clock=time.monotonic)
+    yield server
+    await server.aclose()
+
+
+@pytest.fixture
+async def cache_server(cache_process: RedisProcess) -> AsyncIterator[RedisServer]:
+    """The cache, as adapters get it."""
+    server = RedisServer(cache_process.url, role="cache", clock=time.monotonic)
+    yield server
+    await server.aclose()
+
+
+@pytest.fixture
+def own_store() -> Iterator[RedisProcess]:
+    """A store of the test's own, to be stopped, killed and paused."""
+    with a_server("store") as process:
+        yield process
+
+
+@pytest.fixture
+def own_cache() -> Iterator[RedisProcess]:
+    """A cache of the test's own."""
+    with a_server("cache") as process:
+        yield process
