@@ -7,10 +7,11 @@ later version is refused with a clear sentence, and left as it is.
 from __future__ import annotations
 
 import json
+import math
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, Generic, Literal, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from bot.core.errors import RecordInvalid, RecordTooNew
 from bot.core.models import (
@@ -29,15 +30,61 @@ if TYPE_CHECKING:
     Migration = Callable[[dict[str, Any]], dict[str, Any]]
     """Turns the JSON of one version into that of the next."""
 
-Snowflake = int
+SHORT: Final = 500
+"""Characters of what is for an operator or a list; what is longer is cut, as it is no reason to lose a record."""
+
+DEEPEST: Final = 64
+"""Levels of a mode's result that are kept."""
+
+_LARGEST_BITS: Final = 1_024
+
+
+def _sound(value: object) -> object:
+    """Text that can be written as UTF-8: models send halves of characters now and then."""
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
+
+
+def _short(value: object) -> object:
+    return _sound(value[:SHORT] if isinstance(value, str) else value)
+
+
+def _json(value: object, depth: int = DEEPEST) -> object:
+    """What of ``value`` can be written as JSON and read again; None stands for the rest."""
+    match value:
+        case dict() if depth:
+            items = cast("dict[object, object]", value)
+            return {_sound(str(key)): _json(item, depth - 1) for key, item in items.items()}
+        case list() | tuple() if depth:
+            return [_json(item, depth - 1) for item in cast("list[object]", value)]
+        case str():
+            return _sound(value)
+        case _:
+            return value if _is_plain(value) else None
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, int):
+        return value.bit_length() <= _LARGEST_BITS
+    return isinstance(value, float) and math.isfinite(value)
+
+
+Snowflake = Annotated[int, Field(ge=0, lt=1 << 64)]
 """An id of Discord's."""
 
-UnixTime = float
+UnixTime = Annotated[float, Field(ge=0)]
 """Seconds since 1970 (UTC)."""
+
+RequestId = Annotated[str, Field(pattern=r"^[0-9a-f]{8,64}$")]
+"""Not to be guessed; the transcript that a request made has the same."""
+
+Text = Annotated[str, BeforeValidator(_sound)]
+ShortText = Annotated[str, BeforeValidator(_short)]
+Json = Annotated[Any, BeforeValidator(_json)]
 
 
 class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    # Records hold secrets and what members said: neither belongs into an error's text.
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)
 
 
 # --- guild settings -------------------------------------------------------------------------------------------------
@@ -98,15 +145,18 @@ class StageRecord(_Record):
 
     status: StageStatus
     seconds: float = Field(ge=0)
-    detail: str = ""
+    detail: ShortText = ""
 
 
 class ResultRecord(_Record):
-    """What a mode made of a transcript, and what made it."""
+    """What a mode made of a transcript, and what made it.
+
+    ``data`` is JSON: what is none (an infinite number, a level below `DEEPEST`) is None in it.
+    """
 
     format: Literal["markdown", "json"]
-    text: str
-    data: Any = None
+    text: Text
+    data: Json = None
     model: str
 
     def result(self) -> ModeResult:
@@ -123,12 +173,12 @@ class RequestRecord(_Record):
     """
 
     schema_version: Literal[1] = 1
-    id: str = Field(pattern=r"^[0-9a-f]{8,64}$")
+    id: RequestId
     guild_id: Snowflake | None
     channel_id: Snowflake | None
     member_id: Snowflake
     source: SourceKind
-    filename: str = Field(default="", max_length=1_024)
+    filename: ShortText = ""
     wanted_mode: str | None = Field(default=None, max_length=64)
     mode: ModeRef | None = None
     language: str | None = None
@@ -140,14 +190,14 @@ class RequestRecord(_Record):
     ended_at: UnixTime | None = None
     stages: dict[Stage, StageRecord] = Field(default_factory=dict)
     notes: tuple[Note, ...] = ()
-    transcript_id: str | None = None
+    transcript_id: RequestId | None = None
     result: ResultRecord | None = None
     cached_transcript: bool = False
     cached_completion: bool = False
     audio_sha256: str | None = None
     cache_keys: tuple[str, ...] = ()
     answer_url: str | None = None
-    error: str | None = None
+    error: ShortText | None = None
     token: str | None = Field(default=None, repr=False)
     token_ends_at: UnixTime | None = None
     placeholder_id: Snowflake | None = None
@@ -157,13 +207,13 @@ class Delivery(_Record):
     """An answer that is on its way to its member; it goes when it has arrived."""
 
     schema_version: Literal[1] = 1
-    request_id: str
+    request_id: RequestId
     guild_id: Snowflake | None
     channel_id: Snowflake | None
     member_id: Snowflake
     private: bool
     attempts: int = Field(default=0, ge=0)
-    last_error: str = ""
+    last_error: ShortText = ""
     created_at: UnixTime
 
 
@@ -175,8 +225,8 @@ class AuditEntry(_Record):
     at: UnixTime
     who: Snowflake
     what: str = Field(max_length=64)
-    before: str = Field(default="", max_length=500)
-    after: str = Field(default="", max_length=500)
+    before: ShortText = ""
+    after: ShortText = ""
 
 
 # --- reading and writing --------------------------------------------------------------------------------------------
@@ -184,10 +234,16 @@ class AuditEntry(_Record):
 R = TypeVar("R", bound=BaseModel)
 
 MAX_RECORD_BYTES: Final = 8 << 20
+"""Nothing larger is written, or read."""
+
+_MAX_VERSION: Final = 9_999
+_NAMED: Final = 5
 
 
 class Codec(Generic[R]):
     """Writes records of one kind, and reads those of any version up to the present one.
+
+    Its errors name fields, never values: those may be secrets.
 
     Args:
         model: the kind; its field ``schema_version`` is a literal of the present version.
@@ -200,8 +256,16 @@ class Codec(Generic[R]):
         self._version = int(model.model_fields["schema_version"].default)
 
     def encode(self, record: R) -> bytes:
-        """As it is stored."""
-        return record.model_dump_json(exclude_defaults=False).encode()
+        """As it is stored.
+
+        Raises:
+            RecordInvalid: it could not be read again; the model does not check what ``model_copy`` puts in.
+        """
+        try:
+            raw = record.model_dump_json(warnings="error").encode()
+        except (ValueError, RecursionError) as exc:
+            raise self._invalid(f"cannot be written ({type(exc).__name__})") from None
+        return self._bounded(raw)
 
     def decode(self, raw: bytes) -> R:
         """Read what was stored.
@@ -210,39 +274,55 @@ class Codec(Generic[R]):
             RecordTooNew: a later version of the bot wrote it.
             RecordInvalid: it is damaged.
         """
-        name = self._model.__name__
-        if len(raw) > MAX_RECORD_BYTES:
-            raise RecordInvalid(f"{name}: larger than {MAX_RECORD_BYTES} bytes")
         try:
-            found = json.loads(raw)
+            found: object = json.loads(self._bounded(raw))
+            if b"\\ud" in raw.lower():  # we write characters as they are; what is escaped may be half of one
+                json.dumps(found, ensure_ascii=False).encode()
         except (ValueError, RecursionError) as exc:
-            raise RecordInvalid(f"{name}: is no JSON ({type(exc).__name__})") from exc
+            raise self._invalid(f"is no JSON ({type(exc).__name__})") from None
         if not isinstance(found, dict):
-            raise RecordInvalid(f"{name}: is no object")
-        migrated = self._migrated(found)  # pyright: ignore[reportUnknownArgumentType] - checked below
+            raise self._invalid("is no object")
         try:
-            return self._model.model_validate_json(json.dumps(migrated))
+            return self._model.model_validate(self._migrated(cast("dict[str, Any]", found)))
         except ValidationError as exc:
-            fields = sorted({".".join(map(str, error["loc"])) for error in exc.errors()})
-            raise RecordInvalid(f"{name}: cannot be read: {', '.join(fields)}") from exc
+            raise self._invalid(f"cannot be read: {_fields(exc)}") from None
+
+    def _bounded(self, raw: bytes) -> bytes:
+        if len(raw) > MAX_RECORD_BYTES:
+            raise self._invalid(f"is larger than {MAX_RECORD_BYTES} bytes")
+        return raw
 
     def _migrated(self, record: dict[str, Any]) -> dict[str, Any]:
-        name, version = self._model.__name__, record.get("schema_version")
-        if not isinstance(version, int) or version < 1:
-            raise RecordInvalid(f"{name}: has no version")
-        if version > self._version:
-            raise RecordTooNew(
-                f"{name}: is of version {version}, this program knows up to {self._version}",
-                what=name,
-                found=version,
-                known=self._version,
-            )
+        version = self._version_of(record)
         while version < self._version:
             if version not in self._migrations:
-                raise RecordInvalid(f"{name}: there is no way from version {version}")
-            record = {**self._migrations[version](record), "schema_version": version + 1}
+                raise self._invalid(f"there is no way from version {version}")
+            try:
+                record = {**self._migrations[version](record), "schema_version": version + 1}
+            except Exception as exc:  # noqa: BLE001 - a damaged record may break a migration in any way
+                raise self._invalid(f"version {version} is damaged ({type(exc).__name__})") from None
             version += 1
         return record
+
+    def _version_of(self, record: dict[str, Any]) -> int:
+        found: object = record.get("schema_version")
+        # True is an int in Python, and none here.
+        if not isinstance(found, int) or isinstance(found, bool) or not 1 <= found <= _MAX_VERSION:
+            raise self._invalid("has no version")
+        if found > self._version:
+            name = self._model.__name__
+            detail = f"{name}: is of version {found}, this program knows up to {self._version}"
+            raise RecordTooNew(detail, what=name, found=found, known=self._version)
+        return found
+
+    def _invalid(self, problem: str) -> RecordInvalid:
+        return RecordInvalid(f"{self._model.__name__}: {problem}")
+
+
+def _fields(error: ValidationError) -> str:
+    """The fields that an error is about; their names may be anything, as long as one likes."""
+    found = sorted({".".join(map(str, problem["loc"])) for problem in error.errors(include_input=False)})
+    return ", ".join(repr(name[:60]) for name in found[:_NAMED]) + (" …" if len(found) > _NAMED else "")
 
 
 GUILD_SETTINGS: Final = Codec(GuildSettings)
