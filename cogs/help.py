@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import discord
 from discord import app_commands
@@ -34,7 +34,7 @@ class Help(commands.Cog):
         locale = str(interaction.locale)
         embed = discord.Embed(title=text("help.title", locale), description=text("help.intro", locale), colour=COLOUR)
         lines = [
-            f"{self._shown.mention(interaction.guild_id or 0, command.name)}: {command.description}"
+            f"{self._name(command, interaction.guild_id or 0)}: {command.description}"
             for command in self._tree.get_commands(type=discord.AppCommandType.chat_input)
         ]
         limits = {
@@ -51,6 +51,12 @@ class Help(commands.Cog):
         days = f"{self._limits.transcript_days:g}"
         embed.add_field(name=text("help.privacy", locale), value=text("help.privacy.text", locale, days=days))
         return embed
+
+    def _name(self, command: app_commands.Command[Any, ..., Any] | app_commands.Group, guild_id: int) -> str:
+        """A command as a link; what only has sub-commands cannot be one."""
+        if isinstance(command, app_commands.Group):
+            return f"`/{command.name} …`"
+        return self._shown.mention(guild_id, command.name)
 
 
 async def setup(bot: EarshotBot) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
 import discord
 from discord import app_commands
 from discord.ext import commands
 
-from bot.core.routing import DEFAULT_MODE
+from bot.core.routing import AUTO
 from bot.presentation.messages import text
 from bot.presentation.mode_commands import mode_command, transcribe_command
 from bot.presentation.requests import Ask, source_of_message
@@ -20,17 +21,28 @@ if TYPE_CHECKING:
     from bot.presentation.reception import Reception
 
 
+_ANYWHERE: Final = app_commands.AppCommandContext(guild=True, dm_channel=True, private_channel=True)
+_ANYBODY: Final = app_commands.AppInstallationType(guild=True, user=True)
+
+
 class Listen(commands.Cog):
     """Adds the commands on loading and takes them away on unloading."""
 
-    def __init__(self, tree: app_commands.CommandTree, reception: Reception, modes: ModeSource) -> None:
+    def __init__(
+        self, tree: app_commands.CommandTree, reception: Reception, modes: ModeSource, *, everywhere: bool
+    ) -> None:
         self._tree = tree
         self._reception = reception
+        menu = partial(
+            app_commands.ContextMenu,
+            allowed_contexts=_ANYWHERE if everywhere else None,
+            allowed_installs=_ANYBODY if everywhere else None,
+        )
         self._commands = [
             transcribe_command(reception),
             *(mode_command(mode, reception) for mode in modes.current().values()),
-            app_commands.ContextMenu(name=text("menu.command.summarise"), callback=self._summarise),
-            app_commands.ContextMenu(name=text("menu.command.transcribe"), callback=self._transcribe),
+            menu(name=text("menu.command.summarise"), callback=self._summarise),
+            menu(name=text("menu.command.transcribe"), callback=self._transcribe),
         ]
 
     async def cog_load(self) -> None:
@@ -45,7 +57,7 @@ class Listen(commands.Cog):
             self._tree.remove_command(command.name, type=kind)
 
     async def _summarise(self, interaction: discord.Interaction, message: discord.Message) -> None:
-        await self._on_message(interaction, message, DEFAULT_MODE)
+        await self._on_message(interaction, message, AUTO)
 
     async def _transcribe(self, interaction: discord.Interaction, message: discord.Message) -> None:
         await self._on_message(interaction, message, None)
@@ -59,4 +71,6 @@ class Listen(commands.Cog):
 
 async def setup(bot: EarshotBot) -> None:
     """discord.py's entry point of an extension."""
-    await bot.add_cog(Listen(bot.tree, bot.services.reception, bot.services.modes))
+    services = bot.services
+    everywhere = services.policy.allow_user_install
+    await bot.add_cog(Listen(bot.tree, services.reception, services.modes, everywhere=everywhere))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -10,18 +11,35 @@ from discord import app_commands
 from discord.ext import commands
 from loguru import logger
 
+from bot.core.errors import StoreUnavailable
 from bot.core.health import State
+from bot.core.quotas import DAY_S
 from bot.presentation.command_sync import CommandSync
 from bot.presentation.messages import text
+from bot.presentation.network import UNDELIVERED
 from bot.presentation.views import FilesMenu, RedoMenu
 
 if TYPE_CHECKING:
+    from bot.core.desk import Desk
+    from bot.core.fair_use import FairUse
     from bot.core.health import Health
-    from bot.core.ports import ModeSource, TranscriptStore
+    from bot.core.ports import AuditLog, DeliveryLog, ModeSource, RequestLog, SettingsStore, TranscriptStore
+    from bot.core.privacy import Privacy
+    from bot.presentation.moderation import AccessPolicy
     from bot.presentation.reception import Reception
 
-EXTENSIONS: Final = ("cogs.listen", "cogs.help")
+EXTENSIONS: Final = (
+    "cogs.listen",
+    "cogs.help",
+    "cogs.settings",
+    "cogs.quota",
+    "cogs.results",
+    "cogs.privacy",
+    "cogs.automatic",
+)
 GATEWAY: Final = "gateway"
+LEFT_GUILD_S: Final = 30 * DAY_S
+"""How long a guild's settings outlast the bot's presence there, in seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,13 +53,22 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    """What cogs work with; each takes what it uses."""
+    """What cogs work with; each takes what it uses. ``automatic`` allows what moderators can switch on in a channel."""
 
+    desk: Desk
     reception: Reception
+    policy: AccessPolicy
+    fair_use: FairUse
+    settings: SettingsStore
+    audit: AuditLog
+    requests: RequestLog
+    deliveries: DeliveryLog
     transcripts: TranscriptStore
+    privacy: Privacy
     modes: ModeSource
     health: Health
     limits: Limits
+    automatic: bool = False
 
 
 class EarshotBot(commands.Bot):
@@ -51,8 +78,9 @@ class EarshotBot(commands.Bot):
         super().__init__(
             command_prefix=commands.when_mentioned,
             help_command=None,
-            # Guilds and channels alone: no messages, no members. Nothing is read that nobody asked for.
-            intents=discord.Intents(guilds=True),
+            # Guilds and channels alone: no messages, no members. Nothing is read that nobody asked for; where the
+            # operator allows moderators to ask for it, messages of guilds too.
+            intents=discord.Intents(guilds=True, guild_messages=services.automatic, message_content=services.automatic),
             allowed_mentions=discord.AllowedMentions.none(),
             allowed_contexts=app_commands.AppCommandContext(guild=True),
             allowed_installs=app_commands.AppInstallationType(guild=True),
@@ -62,8 +90,9 @@ class EarshotBot(commands.Bot):
             proxy=proxy,
         )
         self.services = services
-        self.commands_shown = CommandSync(self)
+        self.commands_shown = CommandSync(self, services.policy.allows)
         self._health = services.health
+        self._presence: discord.CustomActivity | None = None
         self.tree.error(self._on_command_error)
 
     async def setup_hook(self) -> None:
@@ -75,6 +104,7 @@ class EarshotBot(commands.Bot):
     async def on_ready(self) -> None:
         """The gateway is there, for the first time or again after a long absence."""
         self._health.report(GATEWAY, State.OK)
+        await self.show_load(read_only=self._presence is not None)
         await self.commands_shown.sync_everywhere()
         logger.info("ready: {} in {} guilds, commands are in sync", self.user, len(self.guilds))
 
@@ -89,6 +119,19 @@ class EarshotBot(commands.Bot):
     async def on_guild_join(self, guild: discord.Guild) -> None:
         """Somebody invited the bot."""
         await self.commands_shown.sync_guild(guild.id)
+
+    async def on_guild_remove(self, guild: discord.Guild) -> None:
+        """Somebody sent the bot away: what was set there is kept for a while, should they think again."""
+        with suppress(StoreUnavailable):
+            await self.services.settings.expire(guild.id, within_s=LEFT_GUILD_S)
+
+    async def show_load(self, *, read_only: bool) -> None:
+        """Tell in the bot's presence whether new work is taken."""
+        self._presence = discord.CustomActivity(text("presence.read_only")) if read_only else None
+        status = discord.Status.idle if read_only else discord.Status.online
+        if self.is_ready() and not self.is_closed():
+            with suppress(*UNDELIVERED):
+                await self.change_presence(activity=self._presence, status=status)
 
     async def on_error(self, event_method: str, /, *_args: object, **_kwargs: object) -> None:
         """An event's handler failed: into the log with it."""

@@ -19,7 +19,7 @@ from loguru import logger
 from bot.presentation.network import UNDELIVERED
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from discord.ext import commands
 
@@ -41,10 +41,16 @@ _OPTION_DEFAULTS: Final[Mapping[str, object]] = {
 
 
 class CommandSync:
-    """Compares, and writes where something differs."""
+    """Compares, and writes where something differs.
 
-    def __init__(self, bot: commands.Bot) -> None:
+    Args:
+        bot: whose commands they are.
+        allows: says which guilds may use them; the others are shown none.
+    """
+
+    def __init__(self, bot: commands.Bot, allows: Callable[[int], bool] = lambda _: True) -> None:
         self._bot = bot
+        self._allows = allows
         self._ids: dict[int, dict[str, int]] = {}
 
     def mention(self, guild_id: int, name: str) -> str:
@@ -72,7 +78,7 @@ class CommandSync:
     async def sync_guild(self, guild_id: int) -> None:
         """Bring a guild's slash commands up to date."""
         http, application = self._bot.http, self._application_id
-        wanted = self.payloads(slash=True)
+        wanted = self.payloads(slash=True) if self._allows(guild_id) else []
         try:
             there = await http.get_guild_commands(application, guild_id)
             if differ(wanted, there):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import discord
 import stamina
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from bot.core.modes import Mode
     from bot.presentation.replies import Answer, TextFile
+
+T = TypeVar("T")
 
 TOKEN_LIFE_S: Final = 14 * 60
 """Seconds for which an interaction's token is trusted. Discord ends it after 15 minutes."""
@@ -68,14 +70,21 @@ class _Parcel:
         return [discord.File(io.BytesIO(file.content), filename=file.name) for file in self._files]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrival:
+    """An answer that arrived; ``url`` leads to it, None where nobody but its member sees it."""
+
+    url: str | None
+
+
 class Courier:
     """Delivers answers: in the placeholder, else in the channel, else by direct message."""
 
     def __init__(self, modes: Callable[[], tuple[Mode, ...]]) -> None:
         self._modes = modes
 
-    async def deliver(self, placeholder: Placeholder, answer: Answer, *, nonce: str) -> None:
-        """Show ``answer`` in the first way that works; that none does is logged.
+    async def deliver(self, placeholder: Placeholder, answer: Answer, *, nonce: str) -> Arrival | None:
+        """Show ``answer`` in the first way that works; None, and a line in the log, where none does.
 
         Args:
             placeholder: where the member waits.
@@ -85,11 +94,12 @@ class Courier:
         parcel = self._packed(answer, placeholder, nonce)
         for way in (_in_place, _in_channel, _in_person):
             try:
-                if await way(placeholder, parcel):
-                    return
+                if (arrival := await way(placeholder, parcel)) is not None:
+                    return arrival
             except UNDELIVERED as exc:
                 logger.warning("could not deliver {}: {!r}", way.__name__.removeprefix("_").replace("_", " "), exc)
         logger.error("the answer could not be delivered in any way")
+        return None
 
     def _packed(self, answer: Answer, placeholder: Placeholder, nonce: str) -> _Parcel:
         embed = answer_embed(answer)
@@ -100,30 +110,31 @@ class Courier:
         return _Parcel(embed=embed, view=view, nonce=nonce, _files=files)
 
 
-async def _in_place(placeholder: Placeholder, parcel: _Parcel) -> bool:
+async def _in_place(placeholder: Placeholder, parcel: _Parcel) -> Arrival | None:
     """Edit the placeholder: doing it twice is harmless."""
     if placeholder.token_ended:
-        return False
+        return None
     edit = placeholder.interaction.edit_original_response
     try:
-        await _tried(lambda: edit(embed=parcel.embed, attachments=parcel.files, view=parcel.view))
+        message = await _tried(lambda: edit(embed=parcel.embed, attachments=parcel.files, view=parcel.view))
     except discord.NotFound as exc:
         # Anything else that is not found is the webhook: the token has ended before its time.
         if exc.code != _UNKNOWN_MESSAGE:
             raise
         logger.info("the placeholder was deleted: nobody waits for the answer")
-    return True
+        return Arrival(url=None)
+    return Arrival(url=None if placeholder.private else message.jump_url)
 
 
-async def _in_channel(placeholder: Placeholder, parcel: _Parcel) -> bool:
+async def _in_channel(placeholder: Placeholder, parcel: _Parcel) -> Arrival | None:
     """Write a new message where the command was used."""
     member, channel = placeholder.interaction.user, placeholder.interaction.channel
     if placeholder.private or not isinstance(channel, discord.abc.Messageable):
-        return False
+        return None
     reference: Any = discord.utils.MISSING
     if placeholder.message is not None:
         reference = placeholder.message.to_reference(fail_if_not_exists=False)
-    await _tried(
+    message = await _tried(
         lambda: channel.send(
             member.mention,
             embed=parcel.embed,
@@ -139,22 +150,23 @@ async def _in_channel(placeholder: Placeholder, parcel: _Parcel) -> bool:
         below = discord.Embed(description=text("progress.see_below", placeholder.locale))
         with suppress(*UNDELIVERED):
             await channel.get_partial_message(placeholder.message.id).edit(embed=below)
-    return True
+    return Arrival(url=message.jump_url)
 
 
-async def _in_person(placeholder: Placeholder, parcel: _Parcel) -> bool:
+async def _in_person(placeholder: Placeholder, parcel: _Parcel) -> Arrival | None:
     """Write to the member directly."""
     member = placeholder.interaction.user
     await _tried(lambda: member.send(embed=parcel.embed, files=parcel.files, view=parcel.view, nonce=parcel.nonce))
-    return True
+    return Arrival(url=None)
 
 
-async def _tried(send: Callable[[], Awaitable[object]]) -> None:
+async def _tried(send: Callable[[], Awaitable[T]]) -> T:
     """Send, and again where the network or Discord failed; what is sent may be sent twice without harm."""
     failures = (discord.DiscordServerError, *NETWORK)
     async for attempt in stamina.retry_context(on=failures, attempts=_TRIES, timeout=None, wait_initial=_FIRST_WAIT_S):
         with attempt:
-            await send()
+            return await send()
+    raise AssertionError("retrying ends with a result or an error")
 
 
 def answer_embed(answer: Answer) -> discord.Embed:

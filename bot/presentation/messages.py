@@ -6,6 +6,7 @@ English.
 
 from __future__ import annotations
 
+import string
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -47,6 +48,34 @@ _ENGLISH: Final[Mapping[str, str]] = {
     "error.transcription_failed": "Listening failed, even after several tries. Please try again later.",
     "error.model_unavailable": "The speech model can't be loaded. Whoever runs me finds the cause in the log.",
     "error.completion_failed": "No language model answered.",
+    "error.not_allowed": "You may not do that here.",
+    "error.not_moderator": (
+        "Only moderators may do that: whoever has **Manage Server**, or the role that `/settings roles` names."
+    ),
+    "error.server_not_allowed": "Whoever runs me has not opened me for this server.",
+    "error.not_outside": "I only work on servers that I am a member of.",
+    "error.only_on_servers": "That only works on a server.",
+    "error.not_yours": "Only the one who asked may press that. Use `/forget-me` yourself.",
+    "error.quota_exceeded": "You have no tokens left for that now. `/quota` shows when there are more.",
+    "error.overloaded": "I have more work than I can do soon. Please try again later.",
+    "error.store_unavailable": (
+        "I can't reach my memory right now, so settings, tokens and results are out of reach. Please try again "
+        "in a minute."
+    ),
+    "error.record_too_new": "A newer version of me wrote that, and I can't read it. Whoever runs me has to update me.",
+    "error.no_such_result": "You have no such result here. It may be too old, or deleted; `/results list` shows all.",
+    "error.still_running": "That is still being worked on. Delete it once it is done.",
+    "error.nothing_given": "Nothing was given, so nothing was changed. Fill in at least one option.",
+    "error.over_cap": (
+        "{what}: the most that I may allow here is {cap}. Whoever runs me can raise that ({variable}) and restart me."
+    ),
+    "error.too_many_tiers": "There are {limit} tiers already, which is the most. Remove one first.",
+    "error.too_many_channels": "There are {limit} such channels already, which is the most. Switch one off first.",
+    "error.everybody": "Everybody has that role. Name one for some; for everybody, there is `/settings limits`.",
+    "error.automatic_off": (
+        "Writing down voice messages by myself is switched off. Whoever runs me has to allow the **Message Content "
+        "Intent** in Discord's developer portal, then set AUTO_TRANSCRIBE and restart me."
+    ),
     "error.interrupted": "I was restarted in the middle of this. Please run the command again.",
     "error.reference": "Reference: `{reference}`",
     "input.none": (
@@ -82,8 +111,35 @@ _ENGLISH: Final[Mapping[str, str]] = {
     "result.took": "Took",
     "result.template_model": "none (extract)",
     "result.seconds": "{seconds} s",
-    "result.from_transcript": "{seconds} s, from the kept transcript",
+    "result.from_transcript": "{seconds} s, from the kept transcript: costs nothing",
     "result.too_large_to_attach": "The full text is too large for this server's upload limit.",
+    "result.from_cache": "{seconds} s, from the cache: costs nothing",
+    "result.from_cached_transcript": "{seconds} s, its transcript from the cache",
+    # Refusals: until when, and what can be had meanwhile.
+    "refusal.bucket.title": "You are out of tokens for now",
+    "refusal.bucket": (
+        "This takes {price}, and you have {left} left. There is enough for it {free}; all your tokens are back {full}."
+    ),
+    "refusal.budget.title": "This server is out of tokens for today",
+    "refusal.budget": (
+        "This takes {price}, and this server has {budget} left of what all its members may use together. There are new "
+        "ones {free}. You have {left} of your own left."
+    ),
+    "refusal.free": "What costs nothing",
+    "refusal.free.text": (
+        "Results that I still have in my cache, **Redo as …** below earlier results, `/results` and `/help`. `/quota` "
+        "shows what you have."
+    ),
+    "refusal.overload.title": "I am at my limit",
+    "refusal.overload": "New work would have to wait {wait}, so I don't take any just now. Your tokens are untouched.",
+    "refusal.works": "What still works",
+    "refusal.works.text": "Results that I still have in my cache, `/results`, `/quota` and `/help`.",
+    "presence.read_only": "At my limit: finished results only",
+    "time.minute": "about a minute",
+    "time.minutes": "about {count} minutes",
+    "time.hours": "about {count} hours",
+    "tokens.one": "{count} token",
+    "tokens.many": "{count} tokens",
     # While it runs.
     "progress.see_below": "This took long: the answer is a new message below.",
     "progress.title": "On it …",
@@ -101,12 +157,48 @@ _ENGLISH: Final[Mapping[str, str]] = {
     "menu.file.srt": "Subtitles (.srt)",
     "menu.file.vtt": "Web subtitles (.vtt)",
     "menu.file.json": "Data (.json)",
+    "menu.results": "Open a result again …",
     "menu.transcript": "Transcript",
     "menu.transcript.description": "What was said, word for word",
     "files.ready": "Here is the transcript.",
     # Commands.
     "command.transcribe": "Write down what was said in audio, video or a voice message",
     "command.help": "What I can do, and how",
+    "price.beside": "({price})",
+    "command.quota": "What you may still use, and when there is more",
+    "command.results": "What you have asked me for here",
+    "command.results.list": "All of your results here, and a menu to open them again",
+    "command.results.get": "Show one of your results again",
+    "command.results.delete": "Delete one of your results and its transcript",
+    "command.forget_me": "What I keep of you here, and a button that deletes it",
+    "command.settings": "What moderators decide for this server",
+    "command.settings.show": "All settings, and what holds where nothing is set",
+    "command.settings.mode": "The mode that answers where none is asked for",
+    "command.settings.language": "The language that is spoken where nobody names another",
+    "command.settings.roles": "The role that may use these commands, besides Manage Server",
+    "command.settings.channels": "The channels in which I speak up by myself",
+    "command.settings.limits": "How much members may use; what you leave out stays as it is",
+    "command.settings.tier": "How much a role's holders may use; without numbers, no more than others",
+    "command.settings.retention": "For how long transcripts and results are kept",
+    "command.settings.voice_messages": "Write down voice messages in a channel without being asked",
+    "command.settings.audit": "Who changed what, and when",
+    "command.settings.reset": "Set one setting back to what whoever runs me chose",
+    "option.quota.member": "Somebody else; for moderators",
+    "option.quota.reset": "Fill up all tokens; for moderators",
+    "option.results.result": "Which one; type to search",
+    "option.settings.mode": "The mode",
+    "option.settings.language": "The language",
+    "option.settings.moderators": "The moderators' role",
+    "option.settings.moderators_channel": "Where changes of settings are posted",
+    "option.settings.announcements": "Where announcements are posted",
+    "option.settings.per_hour": "New tokens an hour",
+    "option.settings.burst": "Tokens at once",
+    "option.settings.daily": "Tokens of the whole server a day",
+    "option.settings.role": "The role",
+    "option.settings.days": "Days; 0.5 is half a day",
+    "option.settings.channel": "The channel",
+    "option.settings.on": "Whether I write them down there",
+    "option.settings.setting": "Which setting",
     "option.audio": "The audio or video file",
     "option.link": "Or the link of a message with audio, video or a voice message",
     "option.language": "The language that is spoken; left out, I find out myself",
@@ -114,6 +206,102 @@ _ENGLISH: Final[Mapping[str, str]] = {
     "option.translate": "Translate into English",
     "menu.command.summarise": "Summarise",
     "menu.command.transcribe": "Transcribe",
+    # Settings.
+    "settings.title": "Settings of this server",
+    "settings.intro": "`/settings reset` sets one back. Every change is in `/settings audit`.",
+    "settings.inherited": "{value} *(not set here)*",
+    "settings.unset": "not set here",
+    "settings.none": "none",
+    "settings.no_limit": "no limit",
+    "settings.found_out": "found out each time",
+    "settings.managers_only": "none: **Manage Server** alone",
+    "settings.days": "{count} days",
+    "settings.tier": "{role}: {per_hour} an hour, {burst} at once",
+    "settings.no_tier": "{role}: like everybody",
+    "settings.on": "on",
+    "settings.off": "off",
+    "settings.automatic_off": "switched off by whoever runs me (AUTO_TRANSCRIBE)",
+    "settings.unchanged": "{value}, as before: nothing was changed.",
+    "settings.show_commands": (
+        "Discord hides `/settings` from those without **Manage Server**. To show it to this role, add the role in "
+        "**Server Settings → Integrations**."
+    ),
+    "settings.may_not_write": "⚠️ I may not write in {channel} yet: give me View Channel, Send Messages, Embed Links.",
+    "settings.from_now_on": "This is for what is made from now on.",
+    "setting.default_mode": "Default mode",
+    "setting.language": "Language",
+    "setting.moderator_role_id": "Moderator role",
+    "setting.moderator_channel_id": "Moderators' channel",
+    "setting.announcement_channel_id": "Announcements' channel",
+    "setting.per_hour": "Tokens an hour",
+    "setting.burst": "Tokens at once",
+    "setting.daily_budget": "Tokens of the server a day",
+    "setting.tiers": "Tiers",
+    "setting.retention_days": "Kept for",
+    "setting.automatic_channels": "Voice messages written down",
+    "audit.title": "Last changes",
+    "audit.empty": "Nothing was changed yet.",
+    "audit.more": "… {shown} of {count} changes; all of them are in the attached file.",
+    "audit.settings.channels": "Channels",
+    "audit.settings.limits": "Limits",
+    "audit.quota.reset": "Tokens filled up",
+    # Quota.
+    "quota.title": "Your tokens",
+    "quota.title.of": "A member's tokens",
+    "quota.was_reset": "All tokens were filled up; this is in `/settings audit`.",
+    "quota.unlimited": "Nothing is limited here, by ADMIN_MODE.",
+    "quota.left": "**{left} of {burst}** tokens left",
+    "quota.full": "That is all there can be.",
+    "quota.refills": "The next one comes {next}, all are there {full}.",
+    "quota.limits": "Limits",
+    "quota.rate": "{per_hour} an hour, {burst} at once",
+    "quota.budget": "This server, today",
+    "quota.budget.left": "{left} of {daily} left",
+    "quota.prices": "Prices",
+    "quota.free": "Nothing: what is in my cache, **Redo as …**, `/results`, and what fails on my side.",
+    "quota.price": "{price}: {mode}",
+    "quota.price.other": "1 token: everything else",
+    "quota.price.all": "1 token: any recording",
+    # Results.
+    "results.title": "Your results here",
+    "results.empty": (
+        "You have none here yet. Use **Apps → Summarise** on a message with audio, or `/summarize` with a file; what I "
+        "make of it is listed here until it is deleted."
+    ),
+    "results.more": "… {shown} of {count}; all of them are in the attached file.",
+    "results.free": "Opening one costs nothing. Only you see this.",
+    "results.answer": "answer",
+    "results.running": "under way",
+    "results.failed": "failed",
+    "results.interrupted": "interrupted",
+    "results.undelivered": "did not reach you: open it below",
+    "results.open.running": "I am still working on that one.",
+    "results.open.failed": "That one failed.",
+    "results.open.interrupted": "I was stopped in the middle of that one. Please run the command again.",
+    "results.transcript_gone": "Its transcript is no longer kept.",
+    "results.deleted": (
+        "Deleted, with the transcript that was made for it: {name}\nA copy in my cache ends by itself. What I posted "
+        "in the channel stays until somebody deletes it."
+    ),
+    # Forgetting.
+    "forget.title": "What I keep of you on this server",
+    "forget.kept": "{transcripts}, {results} made of such, and what I noted about your requests.",
+    "forget.results.one": "{count} result",
+    "forget.results.many": "{count} results",
+    "forget.transcripts.one": "{count} transcript",
+    "forget.transcripts.many": "{count} transcripts",
+    "forget.oldest": "The oldest is of {when}.",
+    "forget.question": "Shall I delete all of it? It cannot be brought back.",
+    "forget.nothing": "I keep nothing of what you asked me for here.",
+    "forget.done": "Deleted: {transcripts}, {results} made of such, my notes on your requests, and copies in my cache.",
+    "forget.untouched": "What this does not touch",
+    "forget.untouched.text": (
+        "Messages that I posted in channels: you or a moderator can delete those. Changes of settings that you made: "
+        "they stand in the moderators' log. How many tokens you have left: a number, gone within hours."
+    ),
+    "forget.button": "Delete all of it",
+    "forget.cancel": "Keep it",
+    "forget.cancelled": "Nothing was deleted.",
     # Help.
     "help.title": "I listen, so you don't have to",
     "help.intro": (
@@ -133,8 +321,8 @@ _ENGLISH: Final[Mapping[str, str]] = {
     "help.limits.text": "Files up to {max_mb} MB and {max_minutes} minutes, in {languages} languages.",
     "help.privacy": "Privacy",
     "help.privacy.text": (
-        "I only listen to what you ask me to. Audio is deleted as soon as it is written down; transcripts are deleted "
-        "after {days} days."
+        "I only listen to what you ask me to, and to voice messages where moderators want them written down. Audio is "
+        "deleted as soon as it is written down; transcripts and results within {days} days, or by `/forget-me` at once."
     ),
 }
 
@@ -144,6 +332,11 @@ _BY_LOCALE: Final[Mapping[str, Mapping[str, str]]] = {DEFAULT_LOCALE: _ENGLISH}
 def keys() -> frozenset[str]:
     """All keys there are."""
     return frozenset(_ENGLISH)
+
+
+def names_in(key: str) -> frozenset[str]:
+    """What the sentence of a key mentions."""
+    return frozenset(name for _, name, _, _ in string.Formatter().parse(_ENGLISH[key]) if name is not None)
 
 
 def text(key: str, locale: str = DEFAULT_LOCALE, /, **values: str | float) -> str:

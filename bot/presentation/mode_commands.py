@@ -9,8 +9,9 @@ from discord import app_commands
 
 from bot.core.languages import LANGUAGES, matching_languages
 from bot.core.models import Task
-from bot.presentation.messages import text
+from bot.presentation.messages import DEFAULT_LOCALE, text
 from bot.presentation.requests import Ask, NoInput, TwoInputs, source_of_attachment, source_of_link
+from bot.presentation.times import counted
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from bot.core.modes import Mode
     from bot.presentation.reception import Reception
 
+MAX_DESCRIPTION = 100
+"""Longest description of a command, in characters."""
 _MAX_CHOICES = 25
 
 _OPTIONS = {name: text(f"option.{name}") for name in ("audio", "link", "language", "private")}
@@ -42,7 +45,17 @@ def mode_command(mode: Mode, reception: Reception) -> app_commands.Command[Any, 
             Ask(mode=mode.id, language=language, private=private),
         )
 
-    return app_commands.Command(name=mode.discord.command, description=mode.description, callback=callback)
+    return app_commands.Command(name=mode.discord.command, description=priced_description(mode), callback=callback)
+
+
+def priced_description(mode: Mode) -> str:
+    """What a mode does, and what it takes where that is more than others do; as long as Discord allows."""
+    if mode.limits.cost == 1:
+        return mode.description
+    price = text("price.beside", price=counted("tokens", mode.limits.cost, DEFAULT_LOCALE))
+    room = MAX_DESCRIPTION - len(price) - 1
+    shown = mode.description if len(mode.description) <= room else f"{mode.description[: room - 1].rstrip()}…"
+    return f"{shown} {price}"
 
 
 def transcribe_command(reception: Reception) -> app_commands.Command[Any, Any, Any]:

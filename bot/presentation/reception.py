@@ -14,15 +14,17 @@ from bot.presentation.courier import Placeholder
 from bot.presentation.network import UNDELIVERED
 from bot.presentation.progress import ProgressMessage
 from bot.presentation.replies import error_answer, reply_answer
+from bot.presentation.requests import asker_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     import discord
 
+    from bot.core.desk import Desk
     from bot.core.models import Reply, Source
-    from bot.core.pipeline import Pipeline
     from bot.presentation.courier import Courier
+    from bot.presentation.moderation import AccessPolicy
     from bot.presentation.replies import Answer
     from bot.presentation.requests import Ask
 
@@ -40,17 +42,25 @@ class Reception:
     """Answers interactions.
 
     Args:
-        pipeline: does the work.
+        desk: answers requests.
         courier: brings the answer.
+        policy: who may ask at all.
         clock: seconds from any beginning, never going back.
         new_id: makes ids for requests: hexadecimal, 8 to 24 characters, not to be guessed.
     """
 
     def __init__(
-        self, pipeline: Pipeline, courier: Courier, *, clock: Callable[[], float], new_id: Callable[[], str]
+        self,
+        desk: Desk,
+        courier: Courier,
+        policy: AccessPolicy,
+        *,
+        clock: Callable[[], float],
+        new_id: Callable[[], str],
     ) -> None:
-        self._pipeline = pipeline
+        self._desk = desk
         self._courier = courier
+        self._policy = policy
         self._clock = clock
         self._new_id = new_id
         self._under_way: set[asyncio.Task[object]] = set()
@@ -72,6 +82,7 @@ class Reception:
                 id=request_id,
                 source=await find_source(),
                 mode=ask.mode,
+                asker=asker_of(interaction),
                 options=TranscriptionOptions(
                     language=parse_language(ask.language) if ask.language else None, task=ask.task
                 ),
@@ -111,7 +122,8 @@ class Reception:
             with logger.contextualize(request_id=request_id):
                 await interaction.response.defer(ephemeral=private, thinking=True)
                 placeholder = Placeholder(interaction, private=private, clock=self._clock)
-                await self._deliver(placeholder, await self._answer(placeholder, work, request_id), request_id)
+                answer = await self._answer(placeholder, work, request_id)
+                await self._deliver(placeholder, answer, request_id)
         except UNDELIVERED as exc:
             logger.warning("could not be acknowledged, or came too late: {!r}", exc)
         finally:
@@ -123,6 +135,7 @@ class Reception:
         if self._closing:
             return error_answer(Interrupted(), reference=None, locale=locale)
         try:
+            self._policy.check(placeholder.interaction)
             return await work(placeholder, request_id)
         except asyncio.CancelledError:
             if not self._closing:
@@ -139,7 +152,7 @@ class Reception:
         reply: Reply | None = None
         try:
             async with ProgressMessage(placeholder.show, locale=placeholder.locale) as progress:
-                reply = await self._pipeline.run(request, progress.observe)
+                reply = await self._desk.serve(request, progress.observe)
         except asyncio.CancelledError:
             # Cancelled between the result and its delivery: what is there is delivered.
             if reply is None:
@@ -149,7 +162,9 @@ class Reception:
     async def _deliver(self, placeholder: Placeholder, answer: Answer, request_id: str) -> None:
         delivery = asyncio.ensure_future(self._courier.deliver(placeholder, answer, nonce=request_id))
         try:
-            await asyncio.shield(delivery)
+            arrival = await asyncio.shield(delivery)
         except asyncio.CancelledError:
             await delivery
             raise
+        if arrival is not None and answer.request_id is not None:
+            await self._desk.delivered(answer.request_id, url=arrival.url)

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from bot.core.errors import Overloaded, QuotaExceeded
 from bot.core.languages import language_name
-from bot.core.models import NoteKey, Task
+from bot.core.models import KeptTranscript, NoteKey, Task
 from bot.core.rendering import FileLabels, TranscriptFormat, clock_time, escape_markdown, transcript_file
 from bot.presentation.links import unmasked
 from bot.presentation.messages import text
+from bot.presentation.times import about, counted, moment, whole
 
 if TYPE_CHECKING:
+    import discord
+
     from bot.core.errors import EarshotError
     from bot.core.models import Note, Reply, Transcript
+    from bot.core.quotas import Verdict
 
 MAX_DESCRIPTION: Final = 4_096
 MAX_FIELD: Final = 1_024
@@ -21,6 +26,9 @@ MAX_FIELD: Final = 1_024
 # One embed may hold 6,000 characters in all: what stands around a description is given this much.
 _AROUND: Final = 1_800
 _DESCRIPTION: Final = min(MAX_DESCRIPTION, 6_000 - _AROUND)
+
+CONTINUED: Final = "\u200b"
+"""A name for a field that has none: an embed's field needs one, and a zero-width space does not show."""
 
 _QUIET_NOTES: Final = frozenset({NoteKey.SPEAKERS_NOT_SEPARATED, NoteKey.NO_SPEECH})
 """Notes that go without a warning sign: they stand in the footer, or are the answer itself."""
@@ -45,7 +53,11 @@ class Field:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What is shown. ``transcript_id`` names the kept transcript that the menus work on, None for no menus."""
+    """What is shown.
+
+    ``transcript_id`` names the kept transcript that the menus work on, None for no menus; ``extra_items`` stand above
+    those. ``request_id`` names the request whose answer this is, None where it is none of a request.
+    """
 
     description: str
     title: str | None = None
@@ -53,11 +65,20 @@ class Answer:
     footer: str | None = None
     files: tuple[TextFile, ...] = ()
     transcript_id: str | None = None
+    request_id: str | None = None
+    extra_items: tuple[discord.ui.Item[Any], ...] = ()
     is_error: bool = False
 
 
 def error_answer(error: EarshotError, *, reference: str | None, locale: str) -> Answer:
-    """An error's sentence; ``reference`` finds its cause in the log."""
+    """An error's sentence; ``reference`` finds its cause in the log. A refusal says until when, and needs none."""
+    match error:
+        case QuotaExceeded():
+            return _out_of_tokens(error.verdict, locale)
+        case Overloaded():
+            return _too_busy(float(error.values.get("wait_s", 0.0)), locale)
+        case _:
+            pass
     values = {
         name: escape_markdown(value) if isinstance(value, str) else f"{round(value, 2):g}"
         for name, value in error.values.items()
@@ -66,16 +87,48 @@ def error_answer(error: EarshotError, *, reference: str | None, locale: str) -> 
     return Answer(description=text(error.key, locale, **values), footer=footer, is_error=True)
 
 
+def _out_of_tokens(verdict: Verdict, locale: str) -> Answer:
+    """Whose tokens are used up, what is left, and until when."""
+    values = {
+        "price": counted("tokens", verdict.cost, locale),
+        "left": counted("tokens", whole(verdict.remaining), locale),
+        "free": moment(verdict.free_at),
+        "full": moment(verdict.full_at),
+        "budget": counted("tokens", verdict.budget_left or 0, locale),
+    }
+    reason = "budget" if verdict.refused_by == "budget" else "bucket"
+    return Answer(
+        title=text(f"refusal.{reason}.title", locale),
+        description=text(f"refusal.{reason}", locale, **values),
+        fields=(Field(name=text("refusal.free", locale), value=text("refusal.free.text", locale), inline=False),),
+        is_error=True,
+    )
+
+
+def _too_busy(wait_s: float, locale: str) -> Answer:
+    """How long new work would wait, and what is served meanwhile."""
+    return Answer(
+        title=text("refusal.overload.title", locale),
+        description=text("refusal.overload", locale, wait=about(wait_s, locale)),
+        fields=(Field(name=text("refusal.works", locale), value=text("refusal.works.text", locale), inline=False),),
+        is_error=True,
+    )
+
+
 def reply_answer(reply: Reply, *, locale: str) -> Answer:
     """The result of a mode, or the transcript where none was asked for or none was made."""
     transcript = reply.transcript
     if not transcript.segments:
         said = text("result.nothing_said", locale, duration=clock_time(transcript.duration_s))
-        return Answer(description="\n\n".join((said, *_loud_notes(reply.notes, locale))), title=_title(reply, locale))
+        return Answer(
+            description="\n\n".join((said, *_loud_notes(reply.notes, locale))),
+            title=_title(reply, locale),
+            request_id=reply.request.id,
+        )
     if reply.result is not None:
-        body, files = _fitted(unmasked(reply.result.text), f"{_mode_id(reply)}.md", reply.result.text, locale)
+        body, files = fitted(unmasked(reply.result.text), f"{_mode_id(reply)}.md", reply.result.text, locale)
     else:
-        body, files = _fitted(
+        body, files = fitted(
             _transcript_lines(transcript),
             "transcript.txt",
             attached_transcript(transcript, TranscriptFormat.TXT, locale).decode(),
@@ -89,6 +142,7 @@ def reply_answer(reply: Reply, *, locale: str) -> Answer:
         footer=" ".join(quiet) or None,
         files=files,
         transcript_id=reply.transcript_id,
+        request_id=reply.request.id,
     )
 
 
@@ -128,8 +182,7 @@ def _loud_notes(notes: tuple[Note, ...], locale: str) -> list[str]:
 
 def _warnings(reply: Reply, locale: str) -> list[Field]:
     lines = _loud_notes(reply.notes, locale)
-    # An embed's field needs a name; a zero-width space shows none.
-    return [Field(name="\u200b", value="\n".join(lines)[:MAX_FIELD], inline=False)] if lines else []
+    return [Field(name=CONTINUED, value="\n".join(lines)[:MAX_FIELD], inline=False)] if lines else []
 
 
 def _title(reply: Reply, locale: str) -> str:
@@ -150,15 +203,23 @@ def _facts(reply: Reply, locale: str) -> list[Field]:
         model = f"whisper {transcript.model}"
     elif any(note.key is NoteKey.TEMPLATE_USED for note in reply.notes):
         model = text("result.template_model", locale)
-    took_key = "result.from_transcript" if reply.cached.transcript else "result.seconds"
     facts = {
         "result.mode": _title(reply, locale),
         "result.language": language_name(transcript.language),
         "result.duration": clock_time(transcript.duration_s),
         "result.model": escape_markdown(model or "-")[:100],
-        "result.took": text(took_key, locale, seconds=f"{reply.seconds:.1f}"),
+        "result.took": text(_took_key(reply), locale, seconds=f"{reply.seconds:.1f}"),
     }
     return [Field(name=text(key, locale), value=value) for key, value in facts.items()]
+
+
+def _took_key(reply: Reply) -> str:
+    """How the time is told, and what was free."""
+    if not reply.cached.transcript:
+        return "result.seconds"
+    if isinstance(reply.request.source, KeptTranscript):
+        return "result.from_transcript"
+    return "result.from_cache" if reply.was_finished else "result.from_cached_transcript"
 
 
 def _transcript_lines(transcript: Transcript) -> str:
@@ -167,7 +228,7 @@ def _transcript_lines(transcript: Transcript) -> str:
     )
 
 
-def _fitted(shown: str, name: str, whole: str, locale: str) -> tuple[str, tuple[TextFile, ...]]:
+def fitted(shown: str, name: str, whole: str, locale: str) -> tuple[str, tuple[TextFile, ...]]:
     """``shown`` as it is where it fits; else its beginning, and all of it in a file."""
     if len(shown) <= _DESCRIPTION:
         return shown, ()

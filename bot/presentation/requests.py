@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import discord
 
 from bot.core.errors import BadInput, NothingToListenTo
-from bot.core.models import AudioLink, Task
+from bot.core.models import Asker, AudioLink, Task
 from bot.presentation.messages import text
 
 if TYPE_CHECKING:
@@ -71,6 +71,19 @@ class MayNotRead(BadInput):
     """Discord keeps the message's content from the bot. Values: ``menu``."""
 
     key = "input.may_not_read"
+
+
+def asker_of(interaction: discord.Interaction) -> Asker:
+    """Who used a command, and where. What a user brought along into a guild without the bot is outside all guilds."""
+    member = interaction.user
+    inside = interaction.guild_id is not None and interaction.is_guild_integration()
+    roles = frozenset(role.id for role in member.roles) if isinstance(member, discord.Member) else frozenset[int]()
+    return Asker(
+        guild_id=interaction.guild_id if inside else None,
+        channel_id=interaction.channel_id,
+        member_id=member.id,
+        role_ids=roles if inside else frozenset(),
+    )
 
 
 def source_of_attachment(attachment: discord.Attachment) -> AudioLink:

@@ -26,12 +26,15 @@ _MAX_DESCRIPTION: Final = 100
 
 
 def result_view(answer: Answer, modes: tuple[Mode, ...], locale: str) -> discord.ui.View | None:
-    """The menus of an answer, None where it has none."""
-    if answer.transcript_id is None:
+    """What can be clicked below an answer, None where there is nothing."""
+    items = list(answer.extra_items)
+    if answer.transcript_id is not None:
+        items += [FilesMenu(answer.transcript_id, locale), RedoMenu(answer.transcript_id, locale, modes)]
+    if not items:
         return None
     view = discord.ui.View(timeout=None)
-    view.add_item(FilesMenu(answer.transcript_id, locale))
-    view.add_item(RedoMenu(answer.transcript_id, locale, modes))
+    for item in items:
+        view.add_item(item)
     return view
 
 

@@ -5,24 +5,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bot.core.completion import Chain
+from bot.bootstrap.gateway import build_bot
+from bot.bootstrap.services import open_core
+from bot.bootstrap.state import in_process_state
 from bot.core.health import Health
-from bot.core.pipeline import Pipeline
-from bot.presentation.client import EXTENSIONS, GATEWAY, EarshotBot, Limits, Services
+from bot.core.load import ReadOnly
+from bot.presentation.client import EXTENSIONS, GATEWAY, EarshotBot
 from bot.presentation.command_sync import differ
-from bot.presentation.courier import Courier
-from bot.presentation.reception import Reception
-from tests.fakes import (
-    FakeClock,
-    FakeCompletionModel,
-    FakeDecoder,
-    FakeFetcher,
-    FakeModeSource,
-    FakeSpool,
-    FakeTranscriber,
-    FakeTranscriptStore,
-)
-from tests.modes import SUMMARIZE
+from bot.settings import Settings
+from tests.fakes import FakeClock, FakeFetcher
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -33,29 +24,14 @@ if TYPE_CHECKING:
 @pytest.fixture
 async def bot() -> AsyncIterator[EarshotBot]:
     """The bot with all its cogs, not connected to anything."""
-    clock, modes, transcripts = FakeClock(), FakeModeSource(SUMMARIZE), FakeTranscriptStore()
-    pipeline = Pipeline(
-        fetcher=FakeFetcher(),
-        decoder=FakeDecoder(),
-        transcriber=FakeTranscriber(),
-        chain=Chain([FakeCompletionModel()], clock=clock),
-        modes=modes,
-        transcripts=transcripts,
-        spool=FakeSpool(),
-        clock=clock,
-    )
-    courier = Courier(lambda: tuple(modes.current().values()))
-    services = Services(
-        reception=Reception(pipeline, courier, clock=clock, new_id=lambda: "00000000"),
-        transcripts=transcripts,
-        modes=modes,
-        health=Health((GATEWAY,), clock),
-        limits=Limits(max_audio_mb=100, max_audio_minutes=240, transcript_days=7),
-    )
-    bot = EarshotBot(services, proxy=None)
-    await bot.setup_hook()
-    yield bot
-    await bot.close()
+    settings, state = Settings.from_env({}), in_process_state()
+    async with open_core(settings, state, lambda _spool, _max_bytes: FakeFetcher()) as core:
+        bot = build_bot(
+            settings, core, state, read_only=ReadOnly(core.load, enter_s=600), health=Health((GATEWAY,), FakeClock())
+        )
+        await bot.setup_hook()
+        yield bot
+        await bot.close()
 
 
 async def test_the_commands_are_these(bot: EarshotBot, snapshot: SnapshotAssertion) -> None:

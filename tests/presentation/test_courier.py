@@ -9,7 +9,7 @@ import discord
 import pytest
 import stamina
 
-from bot.presentation.courier import TOKEN_LIFE_S, Courier, Placeholder
+from bot.presentation.courier import TOKEN_LIFE_S, Arrival, Courier, Placeholder
 from bot.presentation.replies import Answer, TextFile
 from tests.modes import SUMMARIZE
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 NONCE = "0123456789abcdef"
 RESULT = Answer(title="Summary", description="It is about courage.", transcript_id=NONCE)
+URL = "https://discord.com/channels/1/2/3"
 LIMIT = 1_000
 """The largest file in bytes that the fake channel takes."""
 
@@ -46,7 +47,7 @@ class Way:
         if self.fails:
             raise self.fails.pop(0)
         self.arrived.append(sent)
-        return SimpleNamespace(id=1)
+        return SimpleNamespace(id=1, jump_url=URL)
 
 
 class FakeChannel(discord.abc.Messageable):
@@ -74,10 +75,11 @@ class Street:
             edit_original_response=self.edit,
         )
         self.placeholder = Placeholder(interaction, private=private, clock=self.clock)
+        self.arrival: Arrival | None = None
 
     async def deliver(self, answer: Answer = RESULT) -> tuple[int, int, int]:
         """How often the answer arrived: in the placeholder, in the channel, with the member alone."""
-        await Courier(lambda: (SUMMARIZE,)).deliver(self.placeholder, answer, nonce=NONCE)
+        self.arrival = await Courier(lambda: (SUMMARIZE,)).deliver(self.placeholder, answer, nonce=NONCE)
         return len(self.edit.arrived), len(self.channel.way.arrived), len(self.direct.arrived)
 
 
@@ -117,6 +119,7 @@ async def test_an_answer_goes_into_the_placeholder_while_its_token_lives(
     street.clock.now += passed_s
     assert await street.deliver() == arrived
     assert len(street.edit.tried) == arrived[0], "an ended token is not tried"
+    assert street.arrival == Arrival(url=None if private else URL), "only what others see has a link"
 
 
 def test_the_token_is_trusted_for_less_than_discord_lets_it_live() -> None:

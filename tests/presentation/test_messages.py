@@ -1,23 +1,32 @@
 from __future__ import annotations
 
-import string
 from typing import TYPE_CHECKING
 
 import pytest
 
 # Imported so that their errors are subclasses that the walk finds.
+import bot.presentation.moderation
+import bot.presentation.privacy_page
 import bot.presentation.reception
 import bot.presentation.requests
+import bot.presentation.results_shelf
+import bot.presentation.settings_changes
 from bot.core.errors import EarshotError
 from bot.core.models import NoteKey, Stage
+from bot.core.records import RequestState
 from bot.core.rendering import TranscriptFormat
-from bot.presentation.messages import keys, text
+from bot.presentation.messages import keys, names_in, text
+from bot.presentation.settings_changes import RESETTABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+assert bot.presentation.moderation
+assert bot.presentation.privacy_page
 assert bot.presentation.reception
 assert bot.presentation.requests
+assert bot.presentation.results_shelf
+assert bot.presentation.settings_changes
 
 
 def errors(root: type[EarshotError] = EarshotError) -> Iterator[type[EarshotError]]:
@@ -36,6 +45,9 @@ def test_every_error_has_a_sentence() -> None:
         *(f"note.{note}" for note in NoteKey),
         *(f"progress.{stage}" for stage in Stage),
         *(f"menu.file.{kind}" for kind in TranscriptFormat),
+        *(f"setting.{name}" for name in RESETTABLE),
+        *(f"results.{state}" for state in RequestState if state is not RequestState.DONE),
+        *(f"results.open.{state}" for state in RequestState if state is not RequestState.DONE),
     ],
 )
 def test_everything_that_is_said_by_key_has_a_sentence(key: str) -> None:
@@ -44,8 +56,7 @@ def test_everything_that_is_said_by_key_has_a_sentence(key: str) -> None:
 
 @pytest.mark.parametrize("key", sorted(keys()))
 def test_every_sentence_can_be_filled_in(key: str) -> None:
-    template = text.__globals__["_ENGLISH"][key]
-    names = {name for _, name, _, _ in string.Formatter().parse(template) if name is not None}
+    names = names_in(key)
     assert all(name.isidentifier() for name in names)
     filled = text(key, **dict.fromkeys(names, "X"))
     assert filled.strip()

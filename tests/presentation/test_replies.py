@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.core.errors import AudioTooLarge, EarshotError, UnknownLanguage
+from bot.core.errors import AudioTooLarge, EarshotError, Overloaded, QuotaExceeded, UnknownLanguage
 from bot.core.models import (
+    AudioLink,
     Cached,
     KeptTranscript,
     ModeResult,
@@ -23,14 +24,13 @@ from bot.core.models import (
     Task,
     Transcript,
 )
+from bot.core.quotas import Verdict
 from bot.presentation.courier import answer_embed
 from bot.presentation.replies import Answer, error_answer, reply_answer
 from tests.modes import SUMMARIZE
 
 if TYPE_CHECKING:
     import discord
-
-    from bot.core.modes import Mode
 
 LOCALE = "en-US"
 
@@ -47,12 +47,12 @@ def transcript(*texts: str, notes: tuple[Note, ...] = (), task: Task = Task.TRAN
     )
 
 
-def reply(said: Transcript, result: str | None = None, *, mode: Mode | None = None, model: str = "gpt-4o") -> Reply:
+def reply(said: Transcript, result: str | None = None, *, model: str = "gpt-4o") -> Reply:
     return Reply(
         request=Request(id="0123456789abcdef", source=KeptTranscript(id="00000000"), mode="summarize"),
         transcript=said,
         transcript_id="0123456789abcdef",
-        mode=mode if mode is not None else (SUMMARIZE if result is not None else None),
+        mode=SUMMARIZE.ref if result is not None else None,
         routing=None,
         result=ModeResult(format="markdown", text=result) if result is not None else None,
         model=model if result is not None else None,
@@ -124,9 +124,36 @@ def test_speakers_are_said_not_to_be_told_apart() -> None:
     assert reply_answer(reply(said), locale=LOCALE).footer == "Speakers are not told apart."
 
 
-def test_a_kept_transcript_is_said_to_be_one() -> None:
+LINK = AudioLink(url="https://cdn.discordapp.com/clip.ogg", filename="clip.ogg")
+
+
+def took(shown: Reply) -> str:
+    return next(field.value for field in reply_answer(shown, locale=LOCALE).fields if field.name == "Took")
+
+
+def test_a_kept_transcript_is_said_to_be_one_and_free() -> None:
     again = replace(reply(transcript("Hello."), "Hi."), cached=Cached(transcript=True))
-    assert "from the kept transcript" in reply_answer(again, locale=LOCALE).fields[-1].value
+    assert took(again) == "1.2 s, from the kept transcript: costs nothing"
+
+
+@pytest.mark.parametrize(
+    ("result", "cached", "said"),
+    [
+        (None, Cached(), "1.2 s"),
+        (None, Cached(transcript=True), "1.2 s, from the cache: costs nothing"),
+        ("Hi.", Cached(transcript=True, completion=True), "1.2 s, from the cache: costs nothing"),
+        ("Hi.", Cached(transcript=True), "1.2 s, its transcript from the cache"),
+        ("Hi.", Cached(), "1.2 s"),
+    ],
+)
+def test_what_came_from_the_cache_is_said_to_be_free(result: str | None, cached: Cached, said: str) -> None:
+    shown = reply(transcript("Hello."), result)
+    assert took(replace(shown, cached=cached, request=replace(shown.request, source=LINK))) == said
+
+
+@pytest.mark.parametrize("said", [transcript("Hello."), transcript()], ids=["words", "silence"])
+def test_an_answer_names_its_request(said: Transcript) -> None:
+    assert reply_answer(reply(said), locale=LOCALE).request_id == "0123456789abcdef"
 
 
 @pytest.mark.parametrize("length", [4_095, 4_096, 4_097, 20_000, 500_000])
@@ -190,3 +217,60 @@ def test_an_error_has_a_sentence_a_reference_and_escaped_values() -> None:
 def test_an_unexpected_error_tells_nothing_of_its_cause() -> None:
     answer = error_answer(EarshotError("password=hunter2"), reference="0123abcd", locale=LOCALE)
     assert "hunter2" not in str(answer)
+
+
+# --- refusals -----------------------------------------------------------------------------------------------------
+
+
+def verdict(**more: object) -> Verdict:
+    return replace(
+        Verdict(
+            allowed=False,
+            cost=2,
+            remaining=1.4,
+            retry_after_s=216.2,
+            full_at=1_576.3,
+            now=1_000.5,
+            refused_by="bucket",
+        ),
+        **more,  # pyright: ignore[reportArgumentType]
+    )
+
+
+def refusal(error: EarshotError) -> tuple[str, str]:
+    """What it says, and what it says to be free."""
+    answer = error_answer(error, reference="0123abcd", locale=LOCALE)
+    embed = assert_fits(answer)
+    assert answer.is_error
+    assert answer.footer is None, "there is nothing to look up"
+    return f"{embed.title}: {embed.description}", " ".join(str(field.value) for field in embed.fields)
+
+
+def test_an_empty_bucket_says_what_is_left_and_until_when() -> None:
+    said, free = refusal(QuotaExceeded(verdict()))
+    assert "You are out of tokens" in said
+    assert "takes 2 tokens, and you have 1 token left" in said
+    assert "<t:1217:R>" in said, "rounded up: nobody comes too early"
+    assert "<t:1577:R>" in said
+    for way in ("cache", "Redo as", "/results"):
+        assert way in free
+
+
+def test_an_empty_budget_is_the_servers() -> None:
+    said, free = refusal(QuotaExceeded(verdict(refused_by="budget", budget_left=1, remaining=3.0, cost=1)))
+    assert "This server is out of tokens for today" in said
+    assert "takes 1 token, and this server has 1 token left" in said
+    assert "<t:1217:R>" in said
+    assert "3 tokens of your own" in said
+    assert "Redo as" in free
+
+
+@pytest.mark.parametrize(
+    ("wait_s", "said"),
+    [(5.0, "about a minute"), (61.0, "about 2 minutes"), (5_400.0, "about 90 minutes"), (5_401.0, "about 2 hours")],
+)
+def test_overload_says_how_long_and_what_still_works(wait_s: float, said: str) -> None:
+    told, works = refusal(Overloaded(wait_s=wait_s))
+    assert said in told
+    for way in ("cache", "/results", "/quota", "/help"):
+        assert way in works

@@ -1,0 +1,182 @@
+"""Writes down voice messages that nobody asked about, in the channels where moderators want it."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections import OrderedDict
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import discord
+from loguru import logger
+
+from bot.core.errors import EarshotError, FairUseError, Overloaded
+from bot.core.models import Asker, Request, TranscriptionOptions
+from bot.core.pipeline import nobody
+from bot.presentation.courier import answer_embed
+from bot.presentation.messages import text
+from bot.presentation.network import UNDELIVERED
+from bot.presentation.replies import CONTINUED, reply_answer
+from bot.presentation.requests import source_of_message
+from bot.presentation.views import result_view
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable
+
+    from bot.core.desk import Desk
+    from bot.core.ports import ModeSource, SettingsStore
+    from bot.presentation.moderation import AccessPolicy
+    from bot.presentation.replies import Answer
+
+AT_A_TIME: Final = 2
+"""Voice messages of a guild that are worked on at the same time."""
+IN_LINE: Final = 20
+"""Voice messages of a guild that may wait for that; more are not taken."""
+REFUSED: Final = "⏳"
+
+_REMEMBERED: Final = 1_000
+"""Messages that are known to have come: Discord may send one again when a connection is resumed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VoiceMessage:
+    """A voice message of a member of a guild."""
+
+    message: discord.Message
+    author: discord.Member
+    guild: discord.Guild
+
+
+@dataclass(slots=True)
+class _Line:
+    """The voice messages of one guild."""
+
+    inside: int = 0
+    places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_A_TIME))
+
+
+class AutomaticTranscripts:
+    """Answers voice messages with what was said. Whoever posted one pays for it; refusals and failures stay quiet.
+
+    Args:
+        desk: answers requests.
+        settings: says in which channels.
+        policy: says in which guilds.
+        modes: for the menu below a transcript.
+        new_id: makes ids for requests: hexadecimal, 8 to 24 characters, not to be guessed.
+    """
+
+    def __init__(
+        self,
+        desk: Desk,
+        settings: SettingsStore,
+        policy: AccessPolicy,
+        modes: ModeSource,
+        *,
+        new_id: Callable[[], str],
+    ) -> None:
+        self._desk = desk
+        self._settings = settings
+        self._policy = policy
+        self._modes = modes
+        self._new_id = new_id
+        self._lines: dict[int, _Line] = {}
+        self._seen: OrderedDict[int, None] = OrderedDict()
+
+    async def take(self, message: discord.Message) -> None:
+        """Write down what was said, if this is a voice message in a channel where that is wanted."""
+        voice = voice_message(message)
+        if voice is None or not self._policy.allows(voice.guild.id) or self._came_before(message.id):
+            return
+        try:
+            settings = await self._settings.get(voice.guild.id)
+            if not _channel_ids(message).isdisjoint(settings.automatic_channels):
+                async with self._place(voice.guild.id):
+                    await self._serve(voice)
+        except FairUseError as exc:
+            logger.info("a voice message is not written down: {}", exc)
+            with suppress(*UNDELIVERED):
+                await message.add_reaction(REFUSED)
+        except EarshotError as exc:
+            logger.opt(exception=exc.__cause__).warning("a voice message could not be written down: {}", exc)
+        except UNDELIVERED as exc:
+            logger.info("what a voice message says could not be posted: {!r}", exc)
+
+    async def _serve(self, voice: VoiceMessage) -> None:
+        message, author = voice.message, voice.author
+        request = Request(
+            id=self._new_id(),
+            source=source_of_message(message),
+            mode=None,
+            asker=Asker(
+                guild_id=voice.guild.id,
+                channel_id=message.channel.id,
+                member_id=author.id,
+                role_ids=frozenset(role.id for role in author.roles),
+            ),
+            options=TranscriptionOptions(),  # the desk puts the guild's language in
+        )
+        with logger.contextualize(request_id=request.id):
+            reply = await self._desk.serve(request, nobody)
+            locale = str(voice.guild.preferred_locale)
+            sent = await self._post(voice, reply_answer(reply, locale=locale), locale, nonce=request.id)
+            await self._desk.delivered(request.id, url=sent.jump_url)
+
+    async def _post(self, voice: VoiceMessage, answer: Answer, locale: str, *, nonce: str) -> discord.Message:
+        """Reply to the voice message; where it has been deleted meanwhile, Discord refuses, and nothing is posted."""
+        embed = answer_embed(answer)
+        files = [file for file in answer.files if len(file.content) <= voice.guild.filesize_limit]
+        if len(files) < len(answer.files):
+            embed.add_field(name=CONTINUED, value=text("result.too_large_to_attach", locale), inline=False)
+        view: Any = result_view(answer, tuple(self._modes.current().values()), locale) or discord.utils.MISSING
+        return await voice.message.reply(
+            embed=embed,
+            files=[discord.File(io.BytesIO(file.content), filename=file.name) for file in files],
+            view=view,
+            nonce=nonce,
+            mention_author=False,
+            allowed_mentions=discord.AllowedMentions.none(),
+        )
+
+    @asynccontextmanager
+    async def _place(self, guild_id: int) -> AsyncGenerator[None]:
+        """Wait for a place of the guild's.
+
+        Raises:
+            Overloaded: too many wait already.
+        """
+        line = self._lines.setdefault(guild_id, _Line())
+        if line.inside >= AT_A_TIME + IN_LINE:
+            raise Overloaded(f"{line.inside} voice messages of guild {guild_id} are being written down, or wait for it")
+        line.inside += 1
+        try:
+            async with line.places:
+                yield
+        finally:
+            line.inside -= 1
+            if not line.inside:
+                del self._lines[guild_id]
+
+    def _came_before(self, message_id: int) -> bool:
+        if message_id in self._seen:
+            return True
+        self._seen[message_id] = None
+        if len(self._seen) > _REMEMBERED:
+            self._seen.popitem(last=False)
+        return False
+
+
+def voice_message(message: discord.Message) -> VoiceMessage | None:
+    """``message``, if it is a voice message of a member of a guild: no bot's, and nobody's from elsewhere."""
+    author, guild = message.author, message.guild
+    if not message.flags.voice or author.bot or guild is None or not isinstance(author, discord.Member):
+        return None
+    return VoiceMessage(message=message, author=author, guild=guild)
+
+
+def _channel_ids(message: discord.Message) -> set[int]:
+    """Where a message stands; a thread is part of its channel."""
+    channel = message.channel
+    return {channel.id, channel.parent_id} if isinstance(channel, discord.Thread) else {channel.id}

@@ -1,0 +1,85 @@
+"""What somebody may use now, and what costs how much."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bot.core.rendering import escape_markdown, spoken_line
+from bot.presentation.listing import fitting
+from bot.presentation.messages import text
+from bot.presentation.replies import MAX_FIELD, Answer, Field
+from bot.presentation.times import counted, moment, whole
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from bot.core.fair_use import Quota
+    from bot.core.modes import Mode
+
+_WIDTH = 10
+"""Of the bar that shows how full the bucket is."""
+
+
+def quota_answer(
+    quota: Quota, modes: Iterable[Mode], *, locale: str, of_member: int | None = None, was_reset: bool = False
+) -> Answer:
+    """Tokens that are left, when there are more, and the limits behind them.
+
+    Args:
+        quota: what the limiter says.
+        modes: for the prices of those that cost more than one token.
+        locale: the reader's.
+        of_member: whose quota it is, where they are not the reader.
+        was_reset: whether a moderator has just filled the bucket.
+    """
+    title = text("quota.title.of", locale) if of_member else text("quota.title", locale)
+    lines = [f"<@{of_member}>"] if of_member else []
+    if was_reset:
+        lines.append(text("quota.was_reset", locale))
+    if quota.unlimited:
+        return Answer(title=title, description="\n".join((*lines, text("quota.unlimited", locale))))
+    return Answer(
+        title=title,
+        description="\n".join((*lines, *_tokens(quota, locale))),
+        fields=(*_limits(quota, locale), *_prices(modes, locale)),
+    )
+
+
+def _tokens(quota: Quota, locale: str) -> list[str]:
+    """What is in the bucket, and when there is more."""
+    verdict, limits = quota.verdict, quota.limits
+    left = whole(verdict.remaining)
+    filled = min(_WIDTH, left * _WIDTH // limits.burst)
+    bar = f"`{'█' * filled}{'░' * (_WIDTH - filled)}`"
+    lines = [f"{bar} {text('quota.left', locale, left=left, burst=limits.burst)}"]
+    if left >= limits.burst:
+        return [*lines, text("quota.full", locale)]
+    next_at = verdict.now + (left + 1 - verdict.remaining) / limits.per_second
+    return [*lines, text("quota.refills", locale, next=moment(next_at), full=moment(verdict.full_at))]
+
+
+def _limits(quota: Quota, locale: str) -> list[Field]:
+    verdict, limits = quota.verdict, quota.limits
+    rate = text("quota.rate", locale, per_hour=f"{limits.per_hour:g}", burst=limits.burst)
+    fields = [Field(name=text("quota.limits", locale), value=rate)]
+    if verdict.budget_left is not None and limits.daily is not None:
+        budget = text("quota.budget.left", locale, left=verdict.budget_left, daily=limits.daily)
+        fields.append(Field(name=text("quota.budget", locale), value=budget))
+    return fields
+
+
+def _prices(modes: Iterable[Mode], locale: str) -> list[Field]:
+    """What is free, what is dearer than the rest, and what everything else costs."""
+    dear = [
+        text(
+            "quota.price",
+            locale,
+            mode=escape_markdown(spoken_line(mode.title)),
+            price=counted("tokens", mode.limits.cost, locale),
+        )
+        for mode in modes
+        if mode.limits.cost > 1
+    ]
+    lines = [text("quota.free", locale), *dear, text("quota.price.other" if dear else "quota.price.all", locale)]
+    shown = lines[: fitting(lines, MAX_FIELD)]
+    return [Field(name=text("quota.prices", locale), value="\n".join(shown), inline=False)]
