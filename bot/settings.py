@@ -120,14 +120,20 @@ class Settings(BaseModel):
 
     max_audio_mb: float = Field(default=100, gt=0, le=10_000, description="Largest file, in MiB.")
     max_audio_minutes: float = Field(default=240, gt=0, le=1_440, description="Longest audio, in minutes.")
-    transcript_days: float = Field(default=7, gt=0, le=3_650, description="How long transcripts are kept for Redo.")
+    transcript_days: float = Field(
+        default=7, gt=0, le=3_650, description="How long transcripts and results are kept, at most."
+    )
 
     modes_dir: Folder = Field(default=Path("modes"), description="Folder of mode files.")
-    data_dir: Folder = Field(default=Path("data"), description="Folder for the spool and kept transcripts.")
+    data_dir: Folder = Field(
+        default=Path("data"), description="Folder for the spool, and for Redis where it is our own."
+    )
     models_dir: Folder = Field(default=Path(".cache/models"), description="Folder for Whisper models.")
 
-    http_host: str = Field(default="127.0.0.1", min_length=1, description="Address of /healthz and /readyz.")
-    http_port: int = Field(default=8080, ge=0, le=65_535, description="Port of /healthz and /readyz; 0 picks one.")
+    http_host: str = Field(default="127.0.0.1", min_length=1, description="Address of /healthz, /readyz and /metrics.")
+    http_port: int = Field(
+        default=8080, ge=0, le=65_535, description="Port of /healthz, /readyz and /metrics; 0 picks one."
+    )
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", description="Least level logged.")
     log_format: Literal["text", "json"] = Field(default="text", description="Log lines for people or for machines.")
@@ -152,6 +158,8 @@ class Settings(BaseModel):
     def _fits_together(self) -> Self:
         if self.admin_mode and not self.admin_ids:
             raise ValueError("ADMIN_MODE: is on, but ADMIN_IDS names nobody")
+        if (self.redis_store_url is None) is not (self.redis_cache_url is None):
+            raise ValueError("REDIS_STORE_URL, REDIS_CACHE_URL: set both, or neither")
         if self.rate_per_hour > self.max_rate_per_hour or self.rate_burst > self.max_rate_burst:
             raise ValueError("RATE_PER_HOUR, RATE_BURST: over MAX_RATE_PER_HOUR or MAX_RATE_BURST")
         return self

@@ -41,6 +41,13 @@ def test_values_are_read_and_empty_ones_are_not_set() -> None:
         ("WHISPER_COMPUTE_TYPE", "int8; rm"),
         ("DATA_DIR", "a\0b"),
         ("LOG_LEVEL", "loud"),
+        ("REDIS_STORE_URL", "http://user:secret@host"),
+        ("RATE_BURST", "0"),
+        ("RATE_PER_HOUR", "inf"),
+        ("ADMIN_IDS", "1,two"),
+        ("ALLOWED_GUILDS", "-5"),
+        ("ALLOWED_GUILDS", "99999999999999999999"),
+        ("GUILD_DAILY_TOKENS", "0"),
     ],
 )
 def test_a_bad_value_is_named_and_never_shown(variable: str, value: str) -> None:
@@ -49,6 +56,25 @@ def test_a_bad_value_is_named_and_never_shown(variable: str, value: str) -> None
     assert str(caught.value).startswith(f"{variable}: ")
     if len(value) > 3:
         assert value not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"ADMIN_MODE": "true"}, "ADMIN_IDS names nobody"),
+        ({"REDIS_STORE_URL": "redis://localhost"}, "set both, or neither"),
+        ({"RATE_PER_HOUR": "100"}, "over MAX_RATE_PER_HOUR"),
+        ({"RATE_BURST": "50"}, "over MAX_RATE_PER_HOUR or MAX_RATE_BURST"),
+    ],
+)
+def test_settings_that_do_not_fit_together_are_refused(given: dict[str, str], said: str) -> None:
+    with pytest.raises(InvalidSettings, match=said):
+        Settings.from_env(given)
+
+
+def test_ids_are_a_list() -> None:
+    settings = Settings.from_env({"ADMIN_MODE": "yes", "ADMIN_IDS": " 12, 34 ", "ALLOWED_GUILDS": "56"})
+    assert (settings.admin_ids, settings.allowed_guilds) == ((12, 34), (56,))
 
 
 def test_every_bad_value_has_a_line() -> None:
@@ -80,11 +106,18 @@ def test_a_missing_secret_file_is_refused(tmp_path: Path) -> None:
 
 def test_secrets_do_not_show() -> None:
     settings = Settings.from_env(
-        {"DISCORD_TOKEN": "tok-123456", "OPENAI_API_KEY": "sk-abcdef", "DISCORD_PROXY": "http://me:pass-word@proxy:1"}
+        {
+            "DISCORD_TOKEN": "tok-123456",
+            "OPENAI_API_KEY": "sk-abcdef",
+            "DISCORD_PROXY": "http://me:pass-word@proxy:1",
+            "REDIS_STORE_URL": "redis://:store-word@redis:1",
+            "REDIS_CACHE_URL": "redis://:cache-word@redis:2",
+        }
     )
+    assert "store-word" not in repr(settings)
     assert "tok-123456" not in repr(settings)
     assert "sk-abcdef" not in repr(settings)
-    assert set(settings.secrets()) == {"tok-123456", "sk-abcdef", "pass-word"}
+    assert set(settings.secrets()) == {"tok-123456", "sk-abcdef", "pass-word", "store-word", "cache-word"}
 
 
 @pytest.mark.parametrize("document", ["README.md", ".env.example"])
