@@ -13,6 +13,9 @@ from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from bot.adapters.in_process.cache import InProcessCache
+from bot.adapters.in_process.flights import LocalFlights
+from bot.core.caching import SharedWork
 from bot.core.completion import Completion
 from bot.core.errors import NotFound
 from bot.core.models import (
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 
     from bot.core.completion import CompletionTask
     from bot.core.models import AudioFile, AudioLink, Note, Progress, TranscriptionOptions
+    from bot.core.ports import Cache
 
 
 class Hang(Enum):
@@ -107,9 +111,9 @@ def a_transcript(
     )
 
 
-def some_fetched(name: str = "clip.ogg", *, declared_s: float | None = None) -> FetchedAudio:
+def some_fetched(name: str = "clip.ogg", *, sha256: str = "0" * 64, declared_s: float | None = None) -> FetchedAudio:
     """Encoded audio that nobody will open."""
-    return FetchedAudio(path=Path(name), sha256="0" * 64, size=1_000, filename=name, declared_s=declared_s)
+    return FetchedAudio(path=Path(name), sha256=sha256, size=1_000, filename=name, declared_s=declared_s)
 
 
 def some_decoded(seconds: float = 4.0, *, declared_s: float | None = None) -> DecodedAudio:
@@ -160,6 +164,8 @@ class FakeDecoder:
 class FakeTranscriber:
     """Hears what it was told, a segment at a time."""
 
+    model = "fake"
+
     def __init__(self, *replies: Transcript | Exception | Hang) -> None:
         self._replies = replies or (a_transcript("Hello world.", "How are you?"),)
         self.calls: list[tuple[DecodedAudio, TranscriptionOptions]] = []
@@ -182,7 +188,10 @@ class FakeTranscriber:
 class FakeCompletionModel:
     """Answers with a text (streamed word by word), or with a whole completion; or breaks off."""
 
-    def __init__(self, *replies: str | Completion | BreaksOff | Exception | Hang, name: str = "fake") -> None:
+    def __init__(
+        self, *replies: str | Completion | BreaksOff | Exception | Hang, name: str = "fake", cacheable: bool = True
+    ) -> None:
+        self.cacheable = cacheable
         self._replies: Sequence[str | Completion | BreaksOff | Exception | Hang] = replies or ("All is well.",)
         self._name = name
         self.calls: list[CompletionTask] = []
@@ -211,13 +220,25 @@ class FakeTranscriptStore:
     def __init__(self, kept: Mapping[str, Transcript] | None = None) -> None:
         self.kept: dict[str, Transcript] = dict(kept or {})
 
-    async def put(self, request_id: str, transcript: Transcript) -> None:
+    async def put(self, request_id: str, transcript: Transcript, *, keep_s: float) -> None:
+        assert keep_s > 0
         self.kept[request_id] = transcript
 
     async def get(self, request_id: str) -> Transcript:
         if request_id not in self.kept:
             raise NotFound(f"no transcript of {request_id}")
         return self.kept[request_id]
+
+    async def delete(self, *request_ids: str) -> None:
+        for request_id in request_ids:
+            self.kept.pop(request_id, None)
+
+
+def some_shared_work(cache: Cache | None = None) -> SharedWork:
+    """Shared work within the test's process: nothing is in the cache yet."""
+    if cache is None:
+        cache = InProcessCache(max_bytes=1 << 20, now=FakeClock(), jitter=lambda: 0.5)
+    return SharedWork(cache, LocalFlights())
 
 
 class FakeSpool:

@@ -30,6 +30,11 @@ class ExtractiveModel:
         """``template``."""
         return NAME
 
+    @property
+    def cacheable(self) -> bool:
+        """Its answers cost nothing, and any model does better."""
+        return False
+
     async def complete(self, task: CompletionTask, *, on_text: Callable[[str], None]) -> Completion:
         """Make the extract, in a thread.
 

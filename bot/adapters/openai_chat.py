@@ -105,6 +105,11 @@ class OpenAIChatModel:
         """The model's name."""
         return self._model
 
+    @property
+    def cacheable(self) -> bool:
+        """Its answers cost time and money."""
+        return True
+
     async def complete(self, task: CompletionTask, *, on_text: Callable[[str], None]) -> Completion:
         """Stream an answer to ``task``'s prompt.
 

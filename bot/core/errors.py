@@ -17,6 +17,7 @@ EarshotError
 ├── NotAllowed               somebody may not do that, here or at all
 ├── FairUseError             what was asked is refused for now, and it says until when
 │   ├── QuotaExceeded          the member's bucket, or the guild's budget, is empty
+│   │   └── CourtesyExceeded     of what is free, it was too much
 │   └── Overloaded             more work waits than can be done soon
 ├── NotCached                work would be needed where only finished work was asked for
 ├── StoreUnavailable         the store or the cache cannot be reached, or is full
@@ -174,6 +175,10 @@ class QuotaExceeded(FairUseError):
     def __init__(self, verdict: Verdict) -> None:
         super().__init__(f"{verdict.cost} wanted, {verdict.remaining:.2f} left, refused by the {verdict.refused_by}")
         self.verdict = verdict
+
+
+class CourtesyExceeded(QuotaExceeded):
+    """Of what costs nothing, it was too much in too short a time."""
 
 
 class Overloaded(FairUseError):

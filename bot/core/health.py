@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 
 class State(StrEnum):
-    """Only ``failed`` and ``starting`` keep a process from being ready."""
+    """Only ``failed`` and ``starting`` keep a process from being ready; ``degraded`` says that it does less."""
 
     STARTING = "starting"
     OK = "ok"
+    DEGRADED = "degraded"
     FAILED = "failed"
 
 
@@ -48,4 +49,15 @@ class Health:
     @property
     def ready(self) -> bool:
         """Whether every part works."""
-        return all(part.state is State.OK for part in self._parts.values())
+        return all(part.state in {State.OK, State.DEGRADED} for part in self._parts.values())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """A figure of this process, for its operator; counters only grow."""
+
+    name: str
+    help: str
+    kind: Literal["counter", "gauge"]
+    value: float
+    labels: Mapping[str, str] = field(default_factory=dict[str, str])

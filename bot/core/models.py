@@ -197,6 +197,9 @@ class Request:
     """What somebody asked for. ``mode`` is an id, ``"auto"``, or None for the transcript alone.
 
     ``asker`` None is the operator at the command line, whom nothing limits and of whom nothing is recorded.
+    ``default_mode`` is what ``"auto"`` falls back on, None for the built-in one; ``scope`` names those who may share
+    cached work; ``keep_s`` is how long the transcript is kept, in seconds; ``only_cached`` asks for what is finished
+    already, and for no work.
     """
 
     id: str
@@ -206,6 +209,10 @@ class Request:
     options: TranscriptionOptions = TranscriptionOptions()
     variables: Mapping[str, str] = field(default_factory=dict[str, str])
     private: bool = False
+    default_mode: str | None = None
+    scope: str = "local"
+    keep_s: float = 7 * 86_400.0
+    only_cached: bool = False
 
 
 class Stage(StrEnum):
@@ -267,7 +274,7 @@ class Reply:
     """What came of a request.
 
     ``transcript_id`` is what `KeptTranscript` takes, None where the transcript could not be kept; ``model`` is the link
-    of the chain that answered, None where none was asked.
+    of the chain that answered, None where none was asked; ``cache_keys`` name what lies in the cache of it.
     """
 
     request: Request
@@ -281,11 +288,18 @@ class Reply:
     notes: tuple[Note, ...] = ()
     cached: Cached = Cached()
     audio_sha256: str | None = None
+    cache_keys: tuple[str, ...] = ()
 
     @property
     def seconds(self) -> float:
         """Time that the stages took together."""
         return sum(report.seconds for report in self.stages.values())
+
+    @property
+    def was_finished(self) -> bool:
+        """Whether all of it was there before, so that no work was done: an extract counts as none."""
+        extract = any(note.key is NoteKey.TEMPLATE_USED for note in self.notes)
+        return self.cached.transcript and (self.result is None or self.cached.completion or extract)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

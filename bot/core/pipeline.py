@@ -1,12 +1,17 @@
-"""The one way through: fetch → decode → transcribe → route → complete."""
+"""The one way through: fetch → decode → transcribe → route → complete.
+
+What was transcribed or completed before comes from the cache; what somebody else is at is waited for, not done twice.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
+from bot.core.caching import TRANSCRIPT_S, News, transcript_key, transcript_ttl
 from bot.core.completion import CompletionTask
 from bot.core.errors import CompletionFailed, EarshotError, TranscriptNotKept
 from bot.core.models import (
@@ -22,13 +27,25 @@ from bot.core.models import (
     StageStatus,
 )
 from bot.core.prompts import build_prompt
+from bot.core.records import TRANSCRIPT
 from bot.core.routing import route
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 
+    from bot.core.caching import OnNews, SharedWork
     from bot.core.completion import Chain, Completion
-    from bot.core.models import AudioFile, AudioLink, DecodedAudio, Request, Routing, Transcript
+    from bot.core.load import Load, Work
+    from bot.core.models import (
+        AudioFile,
+        AudioLink,
+        DecodedAudio,
+        FetchedAudio,
+        Request,
+        Routing,
+        Transcript,
+        TranscriptionOptions,
+    )
     from bot.core.modes import Mode
     from bot.core.ports import (
         AudioDecoder,
@@ -39,6 +56,10 @@ if TYPE_CHECKING:
         Transcriber,
         TranscriptStore,
     )
+
+
+TOLD_CHARS = 4_000
+"""How much of the newest text those who wait are told; more than any of them shows."""
 
 
 def nobody(_progress: Progress) -> None:
@@ -76,11 +97,23 @@ class _Run:
         seconds = self.stages[stage].seconds if stage in self.stages else 0.0
         self.stages[stage] = StageReport(status=status, seconds=seconds, detail=detail)
 
+    @contextmanager
+    def others_work(self, stage: Stage) -> Generator[None]:
+        """Time a stage that somebody else may go through, or went through: if so, it is reported as skipped."""
+        started = self._clock()
+        yield
+        if stage not in self.stages:
+            self.stages[stage] = StageReport(
+                status=StageStatus.SKIPPED, seconds=self._clock() - started, detail="shared, or from the cache"
+            )
+
     @asynccontextmanager
-    async def place(self, places: asyncio.Semaphore, stage: Stage) -> AsyncGenerator[None]:
+    async def place(self, places: asyncio.Semaphore, stage: Stage, tell: OnNews | None = None) -> AsyncGenerator[None]:
         """Take one of ``places``; where none is free, the observer hears that others come first."""
         if places.locked():
             self.progress(stage, waiting=True)
+            if tell is not None:
+                tell(News(waiting=True))
         async with places:
             yield
 
@@ -89,9 +122,10 @@ class _Run:
             Progress(stage=stage, fraction=fraction, waiting=waiting, transcript_text=self._text, result_text=result)
         )
 
-    def heard(self, segments: tuple[Segment, ...], fraction: float) -> None:
-        self._text = " ".join((self._text, *(segment.text for segment in segments))).strip()
-        self.progress(Stage.TRANSCRIBE, fraction)
+    def heard(self, news: News) -> None:
+        """Pass on what was heard so far, here or wherever somebody listens to the same."""
+        self._text = news.text
+        self.progress(Stage.TRANSCRIBE, news.fraction, waiting=news.waiting)
 
 
 class Pipeline:
@@ -105,6 +139,9 @@ class Pipeline:
         modes: the modes that are live.
         transcripts: keeps transcripts for later.
         spool: where the audio lies meanwhile.
+        shared: finds transcripts that are done, or being done.
+        load: counts what waits.
+        transcript_s: how long transcripts are cached, in seconds.
         clock: seconds from any beginning, never going back.
         fetch_ahead: how many requests may fetch at a time, so that a rush does not keep others from being acknowledged.
         transcriptions: how many run at a time. One request more may hold decoded audio; the rest wait with the
@@ -121,7 +158,10 @@ class Pipeline:
         modes: ModeSource,
         transcripts: TranscriptStore,
         spool: Spool,
+        shared: SharedWork,
+        load: Load,
         clock: Callable[[], float],
+        transcript_s: float = TRANSCRIPT_S,
         fetch_ahead: int = 4,
         transcriptions: int = 1,
     ) -> None:
@@ -132,6 +172,9 @@ class Pipeline:
         self._modes = modes
         self._transcripts = transcripts
         self._spool = spool
+        self._shared = shared
+        self._load = load
+        self._ttl_s = transcript_ttl(transcript_s)
         self._clock = clock
         self._fetching = asyncio.Semaphore(fetch_ahead)
         self._holding = asyncio.Semaphore(transcriptions + 1)
@@ -141,81 +184,115 @@ class Pipeline:
         """Answer ``request``, telling ``observer`` how far it is.
 
         Raises:
+            NotCached: with ``request.only_cached``, where work would be needed.
             EarshotError: there is nothing to show, not even a transcript.
         """
         run = _Run(observer, self._clock)
         modes = self._modes.current()  # one snapshot: a request ends on the modes that it began with
         if request.mode is not None:
-            route(request.mode, modes)  # an unknown mode is refused before any work is done for it
-        transcript, kept_as = await self._transcript(request, run)
+            # An unknown mode is refused before any work is done for it.
+            route(request.mode, modes, default=request.default_mode)
+        heard = await self._transcript(request, run)
         answer = _Answer()
-        if request.mode is not None and transcript.segments:
-            answer = await self._answer(request.mode, modes, transcript, run)
-        not_kept = () if kept_as else (Note(key=NoteKey.NOT_KEPT),)
+        if request.mode is not None and heard.transcript.segments:
+            answer = await self._answer(request, request.mode, modes, heard.transcript, run)
+        not_kept = () if heard.kept_as else (Note(key=NoteKey.NOT_KEPT),)
+        completion = answer.completion
         return Reply(
             request=request,
-            transcript=transcript,
-            transcript_id=kept_as,
-            mode=answer.mode,
+            transcript=heard.transcript,
+            transcript_id=heard.kept_as,
+            mode=answer.mode.ref if answer.mode else None,
             routing=answer.routing,
-            result=answer.completion.result if answer.completion else None,
-            model=answer.completion.model if answer.completion else None,
+            result=completion.result if completion else None,
+            model=completion.model if completion else None,
             stages=run.stages,
-            notes=transcript.notes + answer.notes + not_kept,
-            cached=Cached(transcript=isinstance(request.source, KeptTranscript)),
+            notes=heard.transcript.notes + answer.notes + not_kept,
+            cached=Cached(transcript=heard.cached, completion=completion is not None and completion.cached),
+            audio_sha256=heard.sha256,
+            cache_keys=tuple(key for key in (heard.key, completion.key if completion else None) if key),
         )
 
-    async def _transcript(self, request: Request, run: _Run) -> tuple[Transcript, str | None]:
-        """The transcript, and the id under which it is kept."""
+    async def _transcript(self, request: Request, run: _Run) -> _Heard:
         if isinstance(request.source, KeptTranscript):
             with run.stage(Stage.TRANSCRIBE):
                 run.report(Stage.TRANSCRIBE, StageStatus.SKIPPED, "kept from an earlier request")
-                return await self._transcripts.get(request.source.id), request.source.id
-        transcript = _with_notes(await self._listen(request.source, request, run))
+                kept = await self._transcripts.get(request.source.id)
+            return _Heard(transcript=kept, kept_as=request.source.id, cached=True)
+        heard = await self._listen(request.source, request, run)
+        # At once: whatever happens next, nothing that was heard is lost.
+        return replace(heard, kept_as=await self._keep(request, heard.transcript, run))
+
+    async def _keep(self, request: Request, transcript: Transcript, run: _Run) -> str | None:
         try:
-            # At once: whatever happens next, nothing that was heard is lost.
-            await self._transcripts.put(request.id, transcript)
+            await self._transcripts.put(request.id, transcript, keep_s=request.keep_s)
         except TranscriptNotKept as exc:
             run.report(Stage.TRANSCRIBE, StageStatus.PARTIAL, str(exc))
-            return transcript, None
-        return transcript, request.id
+            return None
+        return request.id
 
-    async def _listen(self, source: AudioLink | AudioFile, request: Request, run: _Run) -> Transcript:
+    async def _listen(self, source: AudioLink | AudioFile, request: Request, run: _Run) -> _Heard:
         async with run.place(self._fetching, Stage.FETCH):
             with run.stage(Stage.FETCH):
                 fetched = await self._fetcher.fetch(source, on_fraction=lambda done: run.progress(Stage.FETCH, done))
-        decoded: DecodedAudio | None = None
+        key = transcript_key(fetched.sha256, self._transcriber.model, request.options, request.scope)
         try:
-            async with run.place(self._holding, Stage.DECODE):
-                with run.stage(Stage.DECODE):
-                    decoded = await self._decoder.decode(fetched)
-                self._spool.release(fetched)
-                async with run.place(self._listening, Stage.TRANSCRIBE):
-                    with run.stage(Stage.TRANSCRIBE):
-                        return await self._transcriber.transcribe(decoded, request.options, on_segments=run.heard)
+            with run.others_work(Stage.TRANSCRIBE):
+                transcript, cached = await self._shared.once(
+                    key,
+                    TRANSCRIPT,
+                    partial(self._hear, fetched, request.options, run),
+                    ttl_s=self._ttl_s,
+                    on_news=run.heard,
+                    only_cached=request.only_cached,
+                )
         finally:
             self._spool.release(fetched)
-            if decoded is not None:
-                self._spool.release(decoded)
+        return _Heard(transcript=_with_notes(transcript), cached=cached, key=key, sha256=fetched.sha256)
 
-    async def _answer(self, wanted: str, modes: Mapping[str, Mode], transcript: Transcript, run: _Run) -> _Answer:
+    async def _hear(self, fetched: FetchedAudio, options: TranscriptionOptions, run: _Run, tell: OnNews) -> Transcript:
+        """Decode and transcribe; ``tell`` reaches everybody who waits for the same."""
+        decoded: DecodedAudio | None = None
+        with self._load.work(fetched.declared_s) as work:
+            try:
+                async with run.place(self._holding, Stage.DECODE, tell):
+                    with run.stage(Stage.DECODE):
+                        decoded = await self._decoder.decode(fetched)
+                    self._spool.release(fetched)
+                    work.known(decoded.duration_s)
+                    async with run.place(self._listening, Stage.TRANSCRIBE, tell):
+                        with run.stage(Stage.TRANSCRIBE):
+                            return await self._transcriber.transcribe(decoded, options, on_segments=_teller(work, tell))
+            finally:
+                if decoded is not None:
+                    self._spool.release(decoded)
+
+    async def _answer(
+        self, request: Request, wanted: str, modes: Mapping[str, Mode], transcript: Transcript, run: _Run
+    ) -> _Answer:
         with run.stage(Stage.ROUTE):
-            routing = route(wanted, modes)
+            routing = route(wanted, modes, default=request.default_mode)
             run.report(Stage.ROUTE, StageStatus.OK, routing.reason)
         mode = modes[routing.chosen]
         try:
             with run.stage(Stage.COMPLETE):
                 prompt, prompt_notes = build_prompt(mode, transcript)
                 completion = await self._chain.run(
-                    CompletionTask(mode=mode, transcript=transcript, prompt=prompt),
+                    CompletionTask(
+                        mode=mode,
+                        transcript=transcript,
+                        prompt=prompt,
+                        variables=request.variables,
+                        scope=request.scope,
+                        only_cached=request.only_cached,
+                    ),
                     on_text=lambda text: run.progress(Stage.COMPLETE, result=text),
                 )
                 degraded = any(note.key is NoteKey.TEMPLATE_USED for note in completion.notes)
-                run.report(
-                    Stage.COMPLETE,
-                    StageStatus.PARTIAL if degraded else StageStatus.OK,
-                    "; ".join(map(str, completion.failed)),
-                )
+                status = StageStatus.PARTIAL if degraded else StageStatus.OK
+                if completion.cached:
+                    status = StageStatus.SKIPPED
+                run.report(Stage.COMPLETE, status, "; ".join(map(str, completion.failed)))
         except CompletionFailed:
             return _Answer(mode=mode, routing=routing, notes=(Note(key=NoteKey.RESULT_MISSING),))
         # The template has read the whole transcript: what was cut for the models says nothing of its answer.
@@ -224,11 +301,36 @@ class Pipeline:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Heard:
+    """A transcript, the id under which it is kept, and where it came from."""
+
+    transcript: Transcript
+    kept_as: str | None = None
+    cached: bool
+    key: str | None = None
+    sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Answer:
     mode: Mode | None = None
     routing: Routing | None = None
     completion: Completion | None = None
     notes: tuple[Note, ...] = ()
+
+
+def _teller(work: Work, tell: OnNews) -> Callable[[tuple[Segment, ...], float], None]:
+    """Tells all of the text so far, segment by segment."""
+    text = ""
+
+    def heard(segments: tuple[Segment, ...], fraction: float) -> None:
+        nonlocal text
+        text = " ".join((text, *(segment.text for segment in segments))).strip()[-TOLD_CHARS:]
+        work.progress(fraction)
+        tell(News(text=text, fraction=fraction))
+
+    work.begin()
+    return heard
 
 
 def _with_notes(transcript: Transcript) -> Transcript:

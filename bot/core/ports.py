@@ -55,6 +55,11 @@ class AudioDecoder(Protocol):
 class Transcriber(Protocol):
     """Turns samples into text."""
 
+    @property
+    def model(self) -> str:
+        """Name of the model that listens, as it stands in transcripts."""
+        ...
+
     async def transcribe(
         self,
         audio: DecodedAudio,
@@ -82,6 +87,11 @@ class CompletionModel(Protocol):
     @property
     def name(self) -> str:
         """As it stands in the chain."""
+        ...
+
+    @property
+    def cacheable(self) -> bool:
+        """Whether its answers are worth keeping: not those of the template."""
         ...
 
     async def complete(self, task: CompletionTask, *, on_text: Callable[[str], None]) -> Completion:

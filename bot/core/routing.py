@@ -16,14 +16,16 @@ AUTO: Final = "auto"
 DEFAULT_MODE: Final = "summarize"
 
 
-def route(wanted: str, modes: Mapping[str, Mode]) -> Routing:
-    """Choose a mode; ``wanted`` is an id, or ``"auto"``.
+def route(wanted: str, modes: Mapping[str, Mode], *, default: str | None = None) -> Routing:
+    """Choose a mode; ``wanted`` is an id, or ``"auto"``, which takes the ``default`` of who asks where there is one.
 
     Raises:
         UnknownMode: there is no such mode.
     """
     if wanted != AUTO:
         chosen, reason = wanted, "asked for"
+    elif default is not None and default in modes:
+        chosen, reason = default, "the default mode of this server"
     elif DEFAULT_MODE in modes:
         chosen, reason = DEFAULT_MODE, "the default mode"
     else:

@@ -125,6 +125,7 @@ _ENGLISH: Final[Mapping[str, str]] = {
         "This takes {price}, and this server has {budget} left of what all its members may use together. There are new "
         "ones {free}. You have {left} of your own left."
     ),
+    "refusal.courtesy": "That costs nothing, but it was a lot of it in a short time. There is more {free}.",
     "refusal.free": "What costs nothing",
     "refusal.free.text": (
         "Results that I still have in my cache, **Redo as …** below earlier results, `/results` and `/help`. `/quota` "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from bot.core.errors import Overloaded, QuotaExceeded
+from bot.core.errors import CourtesyExceeded, Overloaded, QuotaExceeded
 from bot.core.languages import language_name
 from bot.core.models import KeptTranscript, NoteKey, Task
 from bot.core.rendering import FileLabels, TranscriptFormat, clock_time, escape_markdown, transcript_file
@@ -73,6 +73,9 @@ class Answer:
 def error_answer(error: EarshotError, *, reference: str | None, locale: str) -> Answer:
     """An error's sentence; ``reference`` finds its cause in the log. A refusal says until when, and needs none."""
     match error:
+        case CourtesyExceeded():
+            free = moment(error.verdict.free_at)
+            return Answer(description=text("refusal.courtesy", locale, free=free), is_error=True)
         case QuotaExceeded():
             return _out_of_tokens(error.verdict, locale)
         case Overloaded():

@@ -18,6 +18,7 @@ from bot.core.errors import (
     TranscriptNotKept,
     UnknownMode,
 )
+from bot.core.load import Load
 from bot.core.models import AudioLink, KeptTranscript, NoteKey, Progress, Request, Stage, StageStatus
 from bot.core.pipeline import Pipeline
 from tests.fakes import (
@@ -35,6 +36,7 @@ from tests.fakes import (
     a_transcript,
     some_decoded,
     some_fetched,
+    some_shared_work,
 )
 from tests.waiting import until
 
@@ -67,14 +69,17 @@ class World:
         self.modes = FakeModeSource(a_mode(), a_mode("minutes"))
         self.clock = FakeClock()
         self.observer = FakeObserver()
+        self.shared = some_shared_work()
         self.pipeline = Pipeline(
             fetcher=self.fetcher,
             decoder=self.decoder,
             transcriber=self.transcriber,
-            chain=Chain(self.models, clock=self.clock),
+            chain=Chain(self.models, shared=self.shared, clock=self.clock),
             modes=self.modes,
             transcripts=self.store,
             spool=self.spool,
+            shared=self.shared,
+            load=Load(places=transcriptions, clock=self.clock),
             clock=self.clock,
             transcriptions=transcriptions,
         )
@@ -89,7 +94,7 @@ async def test_a_request_goes_all_the_way() -> None:
     assert reply.transcript.text == "Hello world. How are you?"
     assert reply.result is not None
     assert reply.result.text == "A *summary*."
-    assert (reply.model, reply.mode) == ("fake", world.modes.modes["summarize"])
+    assert (reply.model, reply.mode) == ("fake", world.modes.modes["summarize"].ref)
     assert list(reply.stages) == list(Stage)
     assert {report.status for report in reply.stages.values()} == {StageStatus.OK}
     assert not reply.cached.transcript
@@ -228,7 +233,8 @@ async def test_a_transcript_that_is_no_longer_kept_is_said_to_be_gone() -> None:
 
 
 async def test_those_who_wait_hold_no_decoded_audio_and_are_told() -> None:
-    world = World(transcriber=FakeTranscriber(HANG))
+    different = (some_fetched(sha256=f"{number:064x}") for number in range(3))
+    world = World(fetcher=FakeFetcher(*different), transcriber=FakeTranscriber(HANG))
     observers = [FakeObserver() for _ in range(3)]
     tasks = [
         asyncio.create_task(world.pipeline.run(world.request(number=number), observer))
@@ -261,8 +267,8 @@ async def test_few_fetch_at_a_time_and_the_others_are_told() -> None:
 
 async def test_a_transcript_that_cannot_be_kept_is_answered_all_the_same() -> None:
     class FullStore(FakeTranscriptStore):
-        async def put(self, request_id: str, transcript: Transcript) -> None:
-            raise TranscriptNotKept(f"no room for {request_id}: {transcript.language}")
+        async def put(self, request_id: str, transcript: Transcript, *, keep_s: float) -> None:
+            raise TranscriptNotKept(f"no room for {request_id}: {transcript.language} for {keep_s} s")
 
     world = World(store=FullStore())
     reply = await world.pipeline.run(world.request())
@@ -282,5 +288,5 @@ async def test_a_request_ends_on_the_modes_that_it_began_with() -> None:
             world.modes.modes = {"summarize": a_mode(system="Something else.")}
 
     reply = await world.pipeline.run(world.request(), swap)
-    assert reply.mode is began
+    assert reply.mode == began.ref
     assert world.models[0].calls[0].mode is began

@@ -7,6 +7,7 @@ limits and retries of its own, and all ways share one breaker.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -116,6 +117,8 @@ class RedisServer:
             return await self._asked(client, operation)
 
     async def _asked(self, client: Redis, operation: Callable[[Redis], Awaitable[T]]) -> T:
+        task = asyncio.current_task()
+        cancels = task.cancelling() if task else 0
         try:
             result = await operation(client)
         except (RedisConnectionError, RedisTimeoutError, OSError) as exc:
@@ -128,12 +131,16 @@ class RedisServer:
             self.failures += 1
             raise StoreUnavailable(f"{self.role}: {type(exc).__name__}: {exc}") from exc
         self._breaker.succeeded()
+        if task and task.cancelling() > cancels:
+            # redis-py sends with `asyncio.wait_for`, which up to Python 3.11 can swallow a cancellation.
+            raise asyncio.CancelledError
         return result
 
     async def aclose(self) -> None:
         """Close all connections."""
         for client in self._clients.values():
-            await client.aclose(close_connection_pool=True)
+            with suppress(RedisError, OSError):  # a connection that does not close in time is dropped
+                await client.aclose(close_connection_pool=True)
         self._clients.clear()
 
     def _changed(self, why: str | None) -> None:

@@ -1,7 +1,8 @@
 """The name of every key, and how long each is kept. A key that stands in no function here does not exist.
 
 Two servers hold them (docs/ARCHITECTURE.md says why): the *store*, where nothing is ever evicted, and the *cache*,
-where anything may be. The part in braces keeps keys together that one script touches, should the store be a cluster.
+where anything may be. The part in braces keeps a guild's buckets together, should the store be a cluster. Records are
+found by ids that tell nothing of a guild: scripts on those need one server.
 """
 
 from __future__ import annotations
@@ -25,7 +26,6 @@ RESERVATION_TTL_S: Final = int(RESERVATION_S)
 AUDIT_S: Final = 90 * DAY_S
 AUDIT_ENTRIES: Final = 500
 DELIVERY_S: Final = 7 * DAY_S
-LEFT_GUILD_S: Final = 30 * DAY_S
 FLIGHT_LOCK_S: Final = 6.0
 """A leader that says nothing for so long is followed by another."""
 FLIGHT_NEWS_S: Final = 30
@@ -96,12 +96,12 @@ def lease(name: str) -> str:
     return f"{PREFIX}:lease:{name}"
 
 
-def heartbeat(kind: str, name: str) -> str:
-    """A process that lives."""
-    return f"{PREFIX}:heartbeat:{kind}:{name}"
+def heartbeats(kind: str) -> str:
+    """A sorted set: the processes of a kind that live, scored by when each is taken for dead."""
+    return f"{PREFIX}:heartbeats:{kind}"
 
 
-HEARTBEATS: Final = f"{PREFIX}:heartbeat:*"
+HEARTBEATS: Final = f"{PREFIX}:heartbeats:*"
 
 
 def _flight(key: str) -> str:

@@ -111,6 +111,11 @@ class WhisperTranscriber:
         self._closed = False
 
     @property
+    def model(self) -> str:
+        """The model's name, as it stands in transcripts."""
+        return self._name
+
+    @property
     def state(self) -> TranscriberState:
         """Whether it can work at once."""
         if self._busy or self._idle:

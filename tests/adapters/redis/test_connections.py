@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 async def ping(client: Redis) -> object:
-    return await client.execute_command("PING")
+    return await client.execute_command("PING")  # pyright: ignore[reportUnknownVariableType]
 
 
 @pytest.mark.parametrize("way", [QUICK, STEADY, LISTENING], ids=lambda way: way.name)
@@ -74,7 +74,7 @@ async def test_more_calls_than_connections_wait_for_their_turn(store_server: Red
 
 async def test_a_refusal_is_no_absence(store_server: RedisServer) -> None:
     async def nonsense(client: Redis) -> object:
-        return await client.execute_command("NONSENSE")
+        return await client.execute_command("NONSENSE")  # pyright: ignore[reportUnknownVariableType]
 
     with pytest.raises(StoreUnavailable, match="NONSENSE"):
         await store_server.call(nonsense)

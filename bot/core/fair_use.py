@@ -1,0 +1,149 @@
+"""Who may use how much: the limits of a member, and what a request takes from their bucket."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from bot.core.errors import CourtesyExceeded, QuotaExceeded
+from bot.core.quotas import BucketId, Limits, Tier, Verdict, limits_for
+
+if TYPE_CHECKING:
+    from bot.core.models import Asker
+    from bot.core.ports import RateLimiter, SettingsStore
+    from bot.core.records import GuildSettings
+
+COURTESY: Final = Limits(per_hour=60, burst=10)
+"""What is free is not free without end: using a kept transcript again, and looking for a cached result with an empty
+bucket, take from a bucket of their own. It is large enough never to be seen by somebody who only uses the bot."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quota:
+    """What somebody may use now: a look into their bucket, at no price. ``unlimited`` is an operator in admin mode."""
+
+    verdict: Verdict
+    limits: Limits
+    unlimited: bool
+
+
+class Reservation:
+    """The price of one request, taken ahead; to be settled once the request has ended."""
+
+    def __init__(self, limiter: RateLimiter, bucket: BucketId, request_id: str, limits: Limits) -> None:
+        self._limiter = limiter
+        self._bucket = bucket
+        self._request_id = request_id
+        self._limits = limits
+
+    async def settle(self, cost: int) -> None:
+        """Let it come to ``cost``; 0 gives all of it back."""
+        await self._limiter.settle(self._bucket, self._request_id, cost, self._limits)
+
+
+class _Nothing(Reservation):
+    """Of somebody who is not limited."""
+
+    def __init__(self) -> None:
+        pass
+
+    async def settle(self, cost: int) -> None:
+        """There is nothing to settle."""
+
+
+class FairUse:
+    """Knows everybody's limits.
+
+    Args:
+        limiter: the buckets.
+        settings: what the guilds' moderators set.
+        default: the operator's limits; ``daily`` is the most that any guild may use.
+        caps: the most that moderators can allow.
+        outside: limits of users outside all guilds; ``daily`` is for all of them together.
+        unlimited: users whom nothing limits (admin mode).
+    """
+
+    def __init__(
+        self,
+        limiter: RateLimiter,
+        settings: SettingsStore,
+        *,
+        default: Limits,
+        caps: Limits,
+        outside: Limits,
+        unlimited: frozenset[int] = frozenset(),
+    ) -> None:
+        self._limiter = limiter
+        self._settings = settings
+        self._default = default
+        self._caps = caps
+        self._outside = outside
+        self._unlimited = unlimited
+
+    @property
+    def caps(self) -> Limits:
+        """The most that moderators can allow."""
+        return self._caps
+
+    @property
+    def default(self) -> Limits:
+        """What holds where moderators set nothing."""
+        return self._default
+
+    async def limits(self, asker: Asker) -> Limits:
+        """What somebody may use."""
+        if asker.guild_id is None:
+            return self._outside
+        return self.limits_in(await self._settings.get(asker.guild_id), asker.role_ids)
+
+    def limits_in(self, settings: GuildSettings, role_ids: frozenset[int]) -> Limits:
+        """What a holder of such roles may use in a guild with such settings."""
+        own = None
+        if settings.per_hour is not None or settings.burst is not None:
+            own = self._capped(settings.per_hour or self._default.per_hour, settings.burst or self._default.burst)
+        tiers = {tier.role_id: self._capped(tier.per_hour, tier.burst) for tier in settings.tiers}
+        return limits_for(default=self._default, guild=own, tiers=tiers, role_ids=role_ids, daily=settings.daily_budget)
+
+    async def quota(self, asker: Asker) -> Quota:
+        """What somebody could use now."""
+        limits = await self.limits(asker)
+        verdict = await self._limiter.preview(_bucket(asker), 0, limits)
+        return Quota(verdict=verdict, limits=limits, unlimited=asker.member_id in self._unlimited)
+
+    async def reset(self, asker: Asker) -> None:
+        """Fill somebody's bucket."""
+        await self._limiter.reset(_bucket(asker), await self.limits(asker))
+
+    async def reserve(self, asker: Asker, request_id: str, cost: int) -> Reservation:
+        """Take the price of a request.
+
+        Raises:
+            QuotaExceeded: it is not there; nothing was taken.
+        """
+        if asker.member_id in self._unlimited:
+            return _Nothing()
+        bucket, limits = _bucket(asker), await self.limits(asker)
+        verdict = await self._limiter.reserve(bucket, request_id, cost, limits)
+        if not verdict.allowed:
+            raise QuotaExceeded(verdict)
+        return Reservation(self._limiter, bucket, request_id, limits)
+
+    async def take_courtesy(self, asker: Asker, request_id: str) -> None:
+        """Count something that is free.
+
+        Raises:
+            CourtesyExceeded: it was too much of it.
+        """
+        if asker.member_id in self._unlimited:
+            return
+        bucket = BucketId(guild_id=asker.guild_id, member_id=asker.member_id, kind="courtesy")
+        verdict = await self._limiter.reserve(bucket, request_id, 1, COURTESY)
+        if not verdict.allowed:
+            raise CourtesyExceeded(verdict)
+
+    def _capped(self, per_hour: float, burst: int) -> Tier:
+        return Tier(per_hour=min(per_hour, self._caps.per_hour), burst=min(burst, self._caps.burst))
+
+
+def _bucket(asker: Asker) -> BucketId:
+    return BucketId(guild_id=asker.guild_id, member_id=asker.member_id)

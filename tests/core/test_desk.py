@@ -1,0 +1,404 @@
+"""What a request costs, what is refused, and what is entered: the desk with everything behind it in this process."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bot.adapters.in_process.cache import InProcessCache
+from bot.adapters.in_process.documents import InProcessDocuments
+from bot.adapters.in_process.limiter import InProcessRateLimiter
+from bot.adapters.records import StoredDeliveries, StoredRequests, StoredSettings
+from bot.core.completion import Chain
+from bot.core.desk import Desk, Keeping
+from bot.core.errors import (
+    CompletionFailed,
+    CourtesyExceeded,
+    DecodeFailed,
+    EarshotError,
+    NotAudio,
+    Overloaded,
+    QuotaExceeded,
+    StoreUnavailable,
+    TranscriptionFailed,
+)
+from bot.core.fair_use import COURTESY, FairUse
+from bot.core.load import Load, ReadOnly
+from bot.core.models import Asker, AudioLink, KeptTranscript, Request
+from bot.core.modes import LimitsBlock
+from bot.core.pipeline import Pipeline
+from bot.core.quotas import DAY_S, HOUR_S, BucketId, Limits
+from bot.core.records import AuditEntry, RequestState, TierSetting
+from tests.fakes import (
+    HANG,
+    FakeClock,
+    FakeCompletionModel,
+    FakeDecoder,
+    FakeFetcher,
+    FakeModeSource,
+    FakeSpool,
+    FakeTranscriber,
+    FakeTranscriptStore,
+    a_mode,
+    a_transcript,
+    some_fetched,
+    some_shared_work,
+)
+from tests.waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+GUILD, ADA, BOB, ROLE = 11, 21, 22, 31
+LIMITS = Limits(per_hour=10, burst=3)
+
+
+class FixedLoad:
+    def __init__(self) -> None:
+        self.wait_s = 0.0
+
+    def expected_wait_s(self) -> float:
+        return self.wait_s
+
+
+class World:
+    """A desk for guild `GUILD`; every request is for another file, unless it says which."""
+
+    def __init__(self, *, days: float = 7, **parts: Any) -> None:
+        self.clock = FakeClock(1_700_000_000.0)
+        self.load = FixedLoad()
+        self.model = parts.get("model") or FakeCompletionModel("All is well.")
+        self.transcriber = parts.get("transcriber") or FakeTranscriber()
+        self.fetcher = parts.get("fetcher") or FakeFetcher(*(some_fetched(sha256=f"{n:064x}") for n in range(500)))
+        self.store = FakeTranscriptStore()
+        self.modes = FakeModeSource(
+            a_mode(), a_mode("minutes"), a_mode("dear").model_copy(update={"limits": LimitsBlock(cost=2)})
+        )
+        documents = InProcessDocuments(now=self.clock)
+        self.settings = StoredSettings(documents, clock=self.clock)
+        cache = InProcessCache(max_bytes=1 << 20, now=self.clock, jitter=lambda: 1.0)
+        self.shared = some_shared_work(cache)
+        self.requests = StoredRequests(documents, cache=cache, now=self.clock)
+        self.deliveries = StoredDeliveries(documents, now=self.clock)
+        self.limiter = InProcessRateLimiter(self.clock)
+        self.fair_use = FairUse(
+            self.limiter,
+            self.settings,
+            default=LIMITS,
+            caps=Limits(per_hour=60, burst=20),
+            outside=Limits(per_hour=10, burst=3, daily=4),
+            unlimited=frozenset({BOB}),
+        )
+        pipeline = Pipeline(
+            fetcher=self.fetcher,
+            decoder=parts.get("decoder") or FakeDecoder(),
+            transcriber=self.transcriber,
+            chain=Chain([self.model], shared=self.shared, clock=self.clock),
+            modes=self.modes,
+            transcripts=self.store,
+            spool=FakeSpool(),
+            shared=self.shared,
+            load=Load(places=1, clock=self.clock),
+            clock=self.clock,
+        )
+        self.desk = Desk(
+            pipeline,
+            fair_use=self.fair_use,
+            read_only=ReadOnly(self.load, enter_s=600),
+            settings=self.settings,
+            requests=parts.get("requests") or self.requests,
+            deliveries=self.deliveries,
+            modes=self.modes,
+            keeping=Keeping(days=days, across_guilds=parts.get("across_guilds", False)),
+            now=self.clock,
+        )
+        self._number = 0
+
+    def request(self, mode: str | None = "summarize", *, source: object = None, asker: Asker | None = None) -> Request:
+        self._number += 1
+        link = AudioLink(url="https://cdn.discordapp.com/a.ogg", filename="a.ogg")
+        return Request(
+            id=f"{self._number:016x}",
+            source=source or link,  # pyright: ignore[reportArgumentType] - a source or nothing
+            mode=mode,
+            asker=asker or Asker(guild_id=GUILD, channel_id=1, member_id=ADA),
+        )
+
+    async def left(self, member_id: int = ADA) -> float:
+        asker = Asker(guild_id=GUILD, channel_id=1, member_id=member_id)
+        return (await self.fair_use.quota(asker)).verdict.remaining
+
+    async def set(self, **changes: object) -> None:
+        entry = AuditEntry(guild_id=GUILD, at=self.clock(), who=1, what="settings")
+        await self.settings.change(GUILD, lambda known: known.model_copy(update=changes), entry)
+
+
+def same_file(times: int = 50) -> FakeFetcher:
+    return FakeFetcher(*[some_fetched()] * times)
+
+
+# --- prices -----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_request_costs_its_modes_price() -> None:
+    world = World()
+    await world.desk.serve(world.request())
+    assert await world.left() == 2
+    await world.desk.serve(world.request("dear"))
+    assert await world.left() == 0
+
+
+async def test_a_transcript_costs_one() -> None:
+    world = World()
+    await world.desk.serve(world.request(None))
+    assert await world.left() == 2
+
+
+async def test_an_empty_bucket_refuses_and_says_until_when() -> None:
+    world = World()
+    for _ in range(3):
+        await world.desk.serve(world.request())
+    with pytest.raises(QuotaExceeded) as caught:
+        await world.desk.serve(world.request())
+    verdict = caught.value.verdict
+    assert (verdict.refused_by, verdict.retry_after_s) == ("bucket", pytest.approx(360.0))
+    assert verdict.full_at == pytest.approx(world.clock() + 3 * 360)
+    assert len(world.transcriber.calls) == 3
+    world.clock.now += 360
+    await world.desk.serve(world.request())
+
+
+async def test_a_cached_result_costs_nothing_and_is_served_with_an_empty_bucket() -> None:
+    world = World(fetcher=same_file())
+    first = await world.desk.serve(world.request())
+    assert await world.left() == 2
+    for _ in range(3):
+        again = await world.desk.serve(world.request())
+        assert (again.was_finished, again.result) == (True, first.result)
+    assert await world.left() == 2
+    await world.limiter.reserve(BucketId(guild_id=GUILD, member_id=ADA), "f" * 8, 2, LIMITS)
+    assert await world.left() == 0
+    assert (await world.desk.serve(world.request())).was_finished
+    with pytest.raises(QuotaExceeded):
+        await world.desk.serve(world.request("minutes"))
+
+
+@pytest.mark.parametrize(
+    "world",
+    [
+        lambda: World(transcriber=FakeTranscriber(TranscriptionFailed("x"))),
+        lambda: World(decoder=FakeDecoder(DecodeFailed("x"))),
+        lambda: World(decoder=FakeDecoder(NotAudio("x"))),
+        lambda: World(transcriber=FakeTranscriber(ZeroDivisionError())),
+    ],
+    ids=["transcriber", "decoder", "bad input", "bug"],
+)
+async def test_what_gives_nothing_costs_nothing(world: Callable[[], World]) -> None:
+    here = world()
+    with pytest.raises((EarshotError, ZeroDivisionError)):
+        await here.desk.serve(here.request())
+    assert await here.left() == 3
+    (record,) = await here.requests.of_member(GUILD, ADA)
+    assert (record.state, record.price) == (RequestState.FAILED, 0)
+
+
+async def test_a_result_that_no_model_gave_costs_nothing() -> None:
+    world = World(model=FakeCompletionModel(CompletionFailed("down")))
+    reply = await world.desk.serve(world.request())
+    assert reply.result is None
+    assert await world.left() == 3
+
+
+async def test_a_cancelled_request_costs_nothing_and_is_entered_as_interrupted() -> None:
+    world = World(transcriber=FakeTranscriber(HANG))
+    task = asyncio.create_task(world.desk.serve(world.request()))
+    await until(lambda: world.transcriber.calls)
+    assert await world.left() == 2
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await world.left() == 3
+    (record,) = await world.requests.of_member(GUILD, ADA)
+    assert record.state is RequestState.INTERRUPTED
+
+
+async def test_slips_are_free_but_not_without_end() -> None:
+    world = World(decoder=FakeDecoder(NotAudio("x")))
+    for _ in range(COURTESY.burst):
+        with pytest.raises(NotAudio):
+            await world.desk.serve(world.request())
+    assert await world.left() == 3
+    for _ in range(3):
+        with pytest.raises(NotAudio):
+            await world.desk.serve(world.request())
+    assert await world.left() == 0
+
+
+async def test_to_use_a_kept_transcript_again_is_free_but_not_without_end() -> None:
+    world = World()
+    first = await world.desk.serve(world.request())
+    source = KeptTranscript(id=first.request.id)
+    for _ in range(COURTESY.burst):
+        await world.desk.serve(world.request("minutes", source=source))
+    assert await world.left() == 2
+    with pytest.raises(CourtesyExceeded):
+        await world.desk.serve(world.request("minutes", source=source))
+
+
+async def test_an_operator_in_admin_mode_is_not_limited() -> None:
+    world = World()
+    asker = Asker(guild_id=GUILD, channel_id=1, member_id=BOB)
+    for _ in range(20):
+        await world.desk.serve(world.request(asker=asker))
+    assert (await world.fair_use.quota(asker)).unlimited
+
+
+# --- limits -----------------------------------------------------------------------------------------------------------
+
+
+async def test_the_best_of_a_members_roles_counts_within_the_operators_caps() -> None:
+    world = World()
+    tiers = (TierSetting(role_id=ROLE, per_hour=1_000, burst=5), TierSetting(role_id=99, per_hour=1_000, burst=9))
+    await world.set(per_hour=20.0, tiers=tiers)
+    plain = Asker(guild_id=GUILD, channel_id=1, member_id=ADA)
+    assert await world.fair_use.limits(plain) == Limits(per_hour=20, burst=3)
+    assert await world.fair_use.limits(replace(plain, role_ids=frozenset({ROLE}))) == Limits(per_hour=60, burst=5)
+
+
+async def test_a_guilds_budget_is_for_all_its_members() -> None:
+    world = World()
+    await world.set(daily_budget=2)
+    await world.desk.serve(world.request())
+    await world.desk.serve(world.request(asker=Asker(guild_id=GUILD, channel_id=1, member_id=99)))
+    with pytest.raises(QuotaExceeded) as caught:
+        await world.desk.serve(world.request())
+    assert caught.value.verdict.refused_by == "budget"
+    await world.desk.serve(world.request(asker=Asker(guild_id=GUILD + 1, channel_id=1, member_id=ADA)))
+
+
+async def test_users_outside_guilds_have_buckets_of_their_own_and_one_budget() -> None:
+    world = World()
+    for user in (1, 2):
+        for _ in range(2):
+            await world.desk.serve(world.request(asker=Asker(guild_id=None, channel_id=1, member_id=user)))
+    with pytest.raises(QuotaExceeded) as caught:
+        await world.desk.serve(world.request(asker=Asker(guild_id=None, channel_id=1, member_id=3)))
+    assert caught.value.verdict.refused_by == "budget"
+    assert await world.left() == 3
+
+
+# --- overload ---------------------------------------------------------------------------------------------------------
+
+
+async def test_while_too_much_waits_only_what_is_finished_is_served() -> None:
+    world = World(fetcher=FakeFetcher(some_fetched(), some_fetched(), some_fetched(sha256="1" * 64)))
+    finished = await world.desk.serve(world.request())
+    world.load.wait_s = 700
+    assert (await world.desk.serve(world.request())).result == finished.result
+    with pytest.raises(Overloaded) as caught:
+        await world.desk.serve(world.request())
+    assert caught.value.values["wait_s"] == 700
+    assert len(world.transcriber.calls) == 1
+    assert await world.left() == 2
+    assert len(await world.requests.of_member(GUILD, ADA)) == 2, "what was refused is not entered"
+
+
+async def test_to_use_a_kept_transcript_again_is_new_work_unless_its_result_is_cached() -> None:
+    world = World()
+    first = await world.desk.serve(world.request())
+    world.load.wait_s = 700
+    source = KeptTranscript(id=first.request.id)
+    assert (await world.desk.serve(world.request(source=source))).result == first.result
+    with pytest.raises(Overloaded):
+        await world.desk.serve(world.request("minutes", source=source))
+
+
+# --- settings and records ---------------------------------------------------------------------------------------------
+
+
+async def test_a_guilds_settings_fill_in_what_a_member_left_out() -> None:
+    world = World()
+    await world.set(default_mode="minutes", language="de", retention_days=2.0)
+    reply = await world.desk.serve(world.request("auto"))
+    assert reply.mode is not None
+    assert (reply.mode.id, world.transcriber.calls[0][1].language) == ("minutes", "de")
+    assert reply.request.keep_s == 2 * DAY_S
+    await world.set(default_mode="gone")
+    reply = await world.desk.serve(world.request("auto"))
+    assert reply.mode is not None
+    assert reply.mode.id == "summarize"
+
+
+async def test_a_guild_keeps_nothing_for_longer_than_the_operator_does() -> None:
+    world = World(days=3)
+    await world.set(retention_days=30.0)
+    assert (await world.desk.serve(world.request())).request.keep_s == 3 * DAY_S
+
+
+async def test_guilds_share_cached_work_only_where_the_operator_lets_them() -> None:
+    for across, runs in ((False, 2), (True, 1)):
+        world = World(fetcher=same_file(), across_guilds=across)
+        for guild in (GUILD, GUILD + 1):
+            await world.desk.serve(world.request(asker=Asker(guild_id=guild, channel_id=1, member_id=ADA)))
+        assert (len(world.transcriber.calls), len(world.model.calls)) == (runs, runs)
+
+
+async def test_a_request_is_entered_with_what_came_of_it() -> None:
+    world = World()
+    request = world.request()
+    reply = await world.desk.serve(request)
+    (record,) = await world.requests.of_member(GUILD, ADA)
+    assert (record.state, record.price, record.filename) == (RequestState.DONE, 1, "a.ogg")
+    assert record.result is not None
+    assert record.result.result() == reply.result
+    assert (record.transcript_id, record.mode) == (request.id, reply.mode)
+    assert record.audio_sha256 == f"{0:064x}"
+    assert len(record.cache_keys) == 2
+    assert await world.deliveries.pending(GUILD, ADA) == {request.id}
+    await world.desk.delivered(request.id, url="https://discord.com/channels/1/2/3")
+    assert await world.deliveries.pending(GUILD, ADA) == frozenset()
+    assert (await world.requests.get(request.id)).answer_url == "https://discord.com/channels/1/2/3"
+    world.clock.now += 7 * DAY_S + HOUR_S
+    assert await world.requests.of_member(GUILD, ADA) == []
+
+
+async def test_a_store_that_is_away_costs_the_entry_and_nothing_else() -> None:
+    class Away(StoredRequests):
+        async def put(self, record: object, *, keep_s: float) -> None:
+            raise StoreUnavailable(f"{record!r:.10} for {keep_s}")
+
+    documents = InProcessDocuments(now=FakeClock())
+    cache = InProcessCache(max_bytes=1 << 20, now=FakeClock(), jitter=lambda: 1.0)
+    world = World(requests=Away(documents, cache=cache, now=FakeClock()))
+    assert (await world.desk.serve(world.request())).result is not None
+
+
+async def test_silence_is_cached_and_charged_once() -> None:
+    world = World(fetcher=same_file(), transcriber=FakeTranscriber(a_transcript()))
+    await world.desk.serve(world.request())
+    await world.desk.serve(world.request())
+    assert len(world.transcriber.calls) == 1
+    assert await world.left() == 2
+
+
+async def test_a_refused_file_is_remembered_for_a_while() -> None:
+    decoder = FakeDecoder(NotAudio("x"))
+    world = World(fetcher=same_file(), decoder=decoder)
+    for _ in range(3):
+        with pytest.raises(NotAudio):
+            await world.desk.serve(world.request())
+    assert len(decoder.calls) == 1
+
+
+async def test_those_who_ask_for_the_same_meanwhile_pay_nothing() -> None:
+    world = World(fetcher=same_file())
+    askers = [Asker(guild_id=GUILD, channel_id=1, member_id=100 + number) for number in range(20)]
+    replies = await asyncio.gather(*(world.desk.serve(world.request(asker=asker)) for asker in askers))
+    assert (len(world.transcriber.calls), len(world.model.calls)) == (1, 1)
+    assert len({reply.result for reply in replies}) == 1
+    left = [await world.left(asker.member_id) for asker in askers]
+    assert sorted(left) == [2, *[3] * 19]
