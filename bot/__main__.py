@@ -1,4 +1,4 @@
-"""The command line: ``python -m bot run`` and ``python -m bot try FILE``."""
+"""The command line: ``python -m bot run``, ``python -m bot worker`` and ``python -m bot try FILE``."""
 
 from __future__ import annotations
 
@@ -22,10 +22,14 @@ def main(arguments: list[str] | None = None) -> int:
         print(exc, file=sys.stderr)  # noqa: T201 - there is no log without settings
         return BAD_SETTINGS
     # What a command does not need is not imported: `try` starts without Discord, errors in settings at once.
-    if options.command == "run":
+    if options.command in {"run", "worker"}:
+        log.configure(level=settings.log_level, log_format=settings.log_format, secrets=settings.secrets())
+        if options.command == "worker":
+            from bot.bootstrap import worker  # noqa: PLC0415
+
+            return asyncio.run(worker.run(settings))
         from bot.bootstrap import gateway  # noqa: PLC0415
 
-        log.configure(level=settings.log_level, log_format=settings.log_format, secrets=settings.secrets())
         return asyncio.run(gateway.run(settings))
     from bot.bootstrap import offline  # noqa: PLC0415
 
@@ -46,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bot", description="Earshot listens, and makes notes.")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("run", help="run the Discord bot; it needs DISCORD_TOKEN")
+    commands.add_parser("worker", help="run a worker beside the bot: it cleans up what has expired")
     attempt = commands.add_parser("try", help="put a file through the pipeline, without Discord")
     attempt.add_argument("file", type=Path, help="an audio or video file")
     attempt.add_argument("--mode", default="auto", help="a mode's id, or auto (default)")

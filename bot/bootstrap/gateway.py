@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import signal
 import time
 from contextlib import AsyncExitStack, suppress
 from functools import partial
@@ -15,31 +14,39 @@ import discord
 from loguru import logger
 
 from bot.adapters.discord_cdn import DiscordCdnFetcher, FetchLimits
-from bot.adapters.transcript_files import TranscriptFiles
 from bot.api.health import serve_health
+from bot.bootstrap.processes import BAD_SETTINGS, FAILED, STOPPED, Heartbeats, stop_signal
+from bot.bootstrap.processes import GATEWAY as KIND
 from bot.bootstrap.services import StartFailed, now, open_core
+from bot.bootstrap.state import open_state
+from bot.bootstrap.upkeep import LOAD, STATE_PARTS, StateWatch, StrainedLoad, clean_up
+from bot.core.desk import Desk, Keeping
 from bot.core.errors import EarshotError
-from bot.core.health import Health, State
+from bot.core.fair_use import FairUse
+from bot.core.health import Health, Reading, State
+from bot.core.load import ReadOnly
+from bot.core.quotas import Limits as Quotas
 from bot.presentation.client import GATEWAY, EarshotBot, Limits, Services
 from bot.presentation.courier import Courier
+from bot.presentation.moderation import AccessPolicy
 from bot.presentation.reception import Reception
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from bot.adapters.spool import FileSpool
     from bot.bootstrap.services import Core
+    from bot.bootstrap.state import BotState
     from bot.settings import Settings
-
-STOPPED, FAILED, BAD_SETTINGS = 0, 1, 2
-"""Exit codes."""
 
 MODEL = "model"
 
 # Nothing here speaks in voice channels: what discord.py would need for it is not missed.
 discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False
-SWEEP_INTERVAL_S = 3_600.0
 GRACE_S = 8.0
 """Seconds in which members are told that the process ends; container engines wait ten before they kill."""
-_DAY_S = 86_400
+LOOK_S = 1.0
+"""How often it is seen whether the parts are well, in seconds."""
 
 
 async def run(settings: Settings) -> int:
@@ -56,21 +63,35 @@ async def run(settings: Settings) -> int:
 
 
 async def _run(settings: Settings, token: str, stack: AsyncExitStack) -> int:
-    health = Health((GATEWAY, MODEL), now)
-    transcripts = _transcripts(settings)
+    health = Health((GATEWAY, MODEL, *STATE_PARTS, LOAD), now)
+    state = await stack.enter_async_context(open_state(settings))
+    watch = StateWatch(state, health)
+    await watch.check()
     # Nothing secret goes along with a download: no cookies, no headers of Discord's API.
     session = await stack.enter_async_context(aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()))
     fetcher = partial(_cdn, session, settings.discord_proxy)
-    core = await stack.enter_async_context(open_core(settings, transcripts, fetcher))
+    core = await stack.enter_async_context(open_core(settings, state, fetcher))
+    enter_s = settings.overload_wait_minutes * 60
+    read_only = ReadOnly(StrainedLoad(core.load, watch, full_s=enter_s), enter_s=enter_s)
     try:
-        await stack.enter_async_context(serve_health(health, host=settings.http_host, port=settings.http_port))
+        await stack.enter_async_context(
+            serve_health(
+                health,
+                host=settings.http_host,
+                port=settings.http_port,
+                read=lambda: (*watch.readings(), *_readings(core, read_only)),
+            )
+        )
     except OSError as exc:
         raise StartFailed(f"HTTP_HOST:HTTP_PORT cannot be had: {exc.strerror}") from exc
-    bot = _build(settings, core, transcripts, health)
+    bot = build_bot(settings, core, state, read_only=read_only, health=health)
     async with asyncio.TaskGroup() as background:
         tasks = [
             background.create_task(_watch_model(core, health)),
-            background.create_task(_sweep(transcripts, core.spool)),
+            background.create_task(_watch_load(bot, read_only, health)),
+            background.create_task(watch.run()),
+            background.create_task(Heartbeats(state.documents, now).beat(KIND, secrets.token_hex(8))),
+            background.create_task(clean_up(state, core.spool, is_worker=False)),
         ]
         try:
             return await _serve(bot, token)
@@ -79,23 +100,29 @@ async def _run(settings: Settings, token: str, stack: AsyncExitStack) -> int:
                 task.cancel()
 
 
-def _transcripts(settings: Settings) -> TranscriptFiles:
-    folder = settings.data_dir / "transcripts"
-    try:
-        return TranscriptFiles(folder, max_age_s=settings.transcript_days * _DAY_S, now=now)
-    except OSError as exc:
-        raise StartFailed(f"DATA_DIR cannot be used: {exc}") from exc
-
-
 def _cdn(session: aiohttp.ClientSession, proxy: str | None, spool: FileSpool, max_bytes: int) -> DiscordCdnFetcher:
     return DiscordCdnFetcher(session, spool, limits=FetchLimits(max_bytes=max_bytes), proxy=proxy)
 
 
-def _build(settings: Settings, core: Core, transcripts: TranscriptFiles, health: Health) -> EarshotBot:
+def build_bot(settings: Settings, core: Core, state: BotState, *, read_only: ReadOnly, health: Health) -> EarshotBot:
+    """The bot's side of Discord with everything that its cogs work with."""
+    policy = AccessPolicy(
+        allowed_guilds=frozenset(settings.allowed_guilds), allow_user_install=settings.allow_user_install
+    )
+    fair_use = _fair_use(settings, state)
+    desk = build_desk(settings, core, state, fair_use=fair_use, read_only=read_only)
     courier = Courier(lambda: tuple(core.modes.current().values()))
     services = Services(
-        reception=Reception(core.pipeline, courier, clock=time.monotonic, new_id=lambda: secrets.token_hex(8)),
-        transcripts=transcripts,
+        desk=desk,
+        reception=Reception(desk, courier, policy, clock=time.monotonic, new_id=lambda: secrets.token_hex(8)),
+        policy=policy,
+        fair_use=fair_use,
+        settings=state.settings,
+        audit=state.audit,
+        requests=state.requests,
+        deliveries=state.deliveries,
+        transcripts=state.transcripts,
+        privacy=state.privacy,
         modes=core.modes,
         health=health,
         limits=Limits(
@@ -103,14 +130,46 @@ def _build(settings: Settings, core: Core, transcripts: TranscriptFiles, health:
             max_audio_minutes=settings.max_audio_minutes,
             transcript_days=settings.transcript_days,
         ),
+        automatic=settings.auto_transcribe,
     )
     return EarshotBot(services, proxy=settings.discord_proxy)
+
+
+def build_desk(
+    settings: Settings, core: Core, state: BotState, *, fair_use: FairUse | None = None, read_only: ReadOnly
+) -> Desk:
+    """What takes requests, whoever brings them."""
+    return Desk(
+        core.pipeline,
+        fair_use=fair_use or _fair_use(settings, state),
+        read_only=read_only,
+        settings=state.settings,
+        requests=state.requests,
+        deliveries=state.deliveries,
+        modes=core.modes,
+        keeping=Keeping(days=settings.transcript_days, across_guilds=settings.cache_across_guilds),
+        now=now,
+    )
+
+
+def _fair_use(settings: Settings, state: BotState) -> FairUse:
+    default = Quotas(per_hour=settings.rate_per_hour, burst=settings.rate_burst, daily=settings.guild_daily_tokens)
+    return FairUse(
+        state.limiter,
+        state.settings,
+        default=default,
+        caps=Quotas(
+            per_hour=settings.max_rate_per_hour, burst=settings.max_rate_burst, daily=settings.guild_daily_tokens
+        ),
+        outside=Quotas(per_hour=default.per_hour, burst=default.burst, daily=settings.user_install_daily_tokens),
+        unlimited=frozenset(settings.admin_ids) if settings.admin_mode else frozenset(),
+    )
 
 
 async def _serve(bot: EarshotBot, token: str) -> int:
     async with bot:
         running = asyncio.create_task(bot.start(token), name="discord")
-        stopped = asyncio.create_task(_stop_signal(), name="signals")
+        stopped = asyncio.create_task(stop_signal(), name="signals")
         await asyncio.wait({running, stopped}, return_when=asyncio.FIRST_COMPLETED)
         stopped.cancel()
         logger.info("stopping")
@@ -121,17 +180,6 @@ async def _serve(bot: EarshotBot, token: str) -> int:
         running.cancel()
         await asyncio.wait({running})
     return STOPPED if running.cancelled() else _exit_code(running.exception())
-
-
-async def _stop_signal() -> None:
-    """Wait for SIGTERM or SIGINT; the second one ends the process at once."""
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
-    await stopping.wait()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.remove_signal_handler(number)
 
 
 def _exit_code(error: BaseException | None) -> int:
@@ -163,13 +211,42 @@ _MODEL_STATES = {"cold": State.OK, "loading": State.STARTING, "ready": State.OK,
 """A cold model is no fault: it is unloaded after idling, and loaded for the next request."""
 
 
-async def _sweep(transcripts: TranscriptFiles, spool: FileSpool) -> None:
-    """Delete what is kept no longer, now and every hour."""
+async def _watch_load(bot: EarshotBot, read_only: ReadOnly, health: Health) -> None:
+    """Tell, in health and presence, whether new work is taken."""
+    told = False
+    health.report(LOAD, State.OK)
     while True:
-        try:
-            deleted = await transcripts.sweep() + await asyncio.to_thread(spool.sweep)
-        except (OSError, EarshotError) as exc:
-            logger.error("what is old cannot be deleted: {}", exc)
-        else:
-            logger.debug("{} old files deleted", deleted)
-        await asyncio.sleep(SWEEP_INTERVAL_S)
+        wait_s = read_only.look()
+        if wait_s is not None:
+            health.report(LOAD, State.DEGRADED, f"read-only: new work would wait for {wait_s / 60:.0f} minutes")
+        if (wait_s is not None) is not told:
+            told = not told
+            if not told:
+                health.report(LOAD, State.OK)
+            logger.warning("new work is {}", "refused: too much waits" if told else "taken again")
+            await bot.show_load(read_only=told)
+        await asyncio.sleep(LOOK_S)
+
+
+def _readings(core: Core, read_only: ReadOnly) -> Iterator[Reading]:
+    yield Reading(
+        name="expected_wait_seconds",
+        help="Seconds until a request that came now would be begun.",
+        kind="gauge",
+        value=core.load.expected_wait_s(),
+    )
+    yield Reading(
+        name="transcriptions_waiting", help="Audio that waits or is heard.", kind="gauge", value=core.load.waiting
+    )
+    yield Reading(
+        name="transcription_speed",
+        help="Seconds of audio heard in a second, by each transcriber.",
+        kind="gauge",
+        value=core.load.speed,
+    )
+    yield Reading(
+        name="read_only",
+        help="Whether new work is refused.",
+        kind="gauge",
+        value=float(read_only.look() is not None),
+    )

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from bot.adapters.local_files import LocalFileFetcher
-from bot.adapters.transcripts_in_memory import TranscriptsInMemory
 from bot.bootstrap.services import StartFailed, open_core
+from bot.bootstrap.state import in_process_state
 from bot.core.errors import BadInput, EarshotError
 from bot.core.languages import parse_language
 from bot.core.models import AudioFile, Request, Task, TranscriptionOptions
@@ -47,7 +47,7 @@ async def try_file(
         )
         # One file, one process: nothing is kept warm for a next one.
         alone = settings.model_copy(update={"whisper_standby": 0})
-        async with open_core(alone, TranscriptsInMemory(), _local_files) as core:
+        async with open_core(alone, in_process_state(), _local_files) as core:
             with progress as shown:
                 reply = await core.pipeline.run(request, shown.observe if shown else nobody)
     except StartFailed as exc:

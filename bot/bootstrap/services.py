@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from bot.adapters.decoder.confined import ConfinedDecoder, Confinement
 from bot.adapters.extractive import ExtractiveModel
@@ -14,16 +14,32 @@ from bot.adapters.openai_chat import OpenAIChatModel, openai_client
 from bot.adapters.spool import MIB, FileSpool
 from bot.adapters.whisper import WhisperTranscriber
 from bot.core.completion import Chain
+from bot.core.load import Load
 from bot.core.pipeline import Pipeline
 from bot.settings import TEMPLATE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
+    from bot.core.caching import SharedWork
     from bot.core.ports import AudioFetcher, CompletionModel, TranscriptStore
     from bot.settings import Settings
 
 now = time.time  # noqa: TID251 - the one clock of the calendar; everything else gets it as an argument
+
+
+class PipelineState(Protocol):
+    """What a pipeline keeps, and shares with others."""
+
+    @property
+    def transcripts(self) -> TranscriptStore:
+        """Where transcripts are kept."""
+        ...
+
+    @property
+    def shared_work(self) -> SharedWork:
+        """Finds work that is done, or being done."""
+        ...
 
 
 class StartFailed(Exception):
@@ -38,17 +54,18 @@ class Core:
     transcriber: WhisperTranscriber
     modes: ModeFiles
     spool: FileSpool
+    load: Load
 
 
 @asynccontextmanager
 async def open_core(
-    settings: Settings, transcripts: TranscriptStore, make_fetcher: Callable[[FileSpool, int], AudioFetcher]
+    settings: Settings, state: PipelineState, make_fetcher: Callable[[FileSpool, int], AudioFetcher]
 ) -> AsyncGenerator[Core]:
     """Build the pipeline; everything it opened is closed when the context ends.
 
     Args:
         settings: the operator's.
-        transcripts: where transcripts are kept.
+        state: where transcripts are kept, and work is shared.
         make_fetcher: gets the spool and the limit in bytes.
 
     Raises:
@@ -71,18 +88,28 @@ async def open_core(
         )
         stack.push_async_callback(transcriber.aclose)
         modes = ModeFiles(settings.modes_dir)
+        load = Load(places=settings.whisper_concurrency, clock=time.monotonic)
+        chain = Chain(
+            await _links(settings, stack),
+            shared=state.shared_work,
+            clock=time.monotonic,
+            cache_s=settings.completion_cache_minutes * 60,
+        )
         pipeline = Pipeline(
             fetcher=make_fetcher(spool, int(settings.max_audio_mb * MIB)),
             decoder=ConfinedDecoder(spool, confinement=Confinement(max_minutes=settings.max_audio_minutes)),
             transcriber=transcriber,
-            chain=Chain(await _links(settings, stack), clock=time.monotonic),
+            chain=chain,
             modes=modes,
-            transcripts=transcripts,
+            transcripts=state.transcripts,
             spool=spool,
+            shared=state.shared_work,
+            load=load,
             clock=time.monotonic,
+            transcript_s=settings.transcript_cache_hours * 3_600,
             transcriptions=settings.whisper_concurrency,
         )
-        yield Core(pipeline=pipeline, transcriber=transcriber, modes=modes, spool=spool)
+        yield Core(pipeline=pipeline, transcriber=transcriber, modes=modes, spool=spool, load=load)
 
 
 async def _links(settings: Settings, stack: AsyncExitStack) -> list[CompletionModel]:

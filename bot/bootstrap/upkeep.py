@@ -1,0 +1,209 @@
+"""What a process does for its state beside its work: it sees whether the servers are well, and cleans up."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+from loguru import logger
+
+from bot.adapters.in_process.cache import InProcessCache
+from bot.adapters.redis.cleanup import Cleanup, Turn
+from bot.adapters.redis.connections import QUICK
+from bot.adapters.redis.policies import PolicyRefused, ServerFacts, check_cache, check_store, memory_share
+from bot.bootstrap.processes import WORKER, Heartbeats
+from bot.bootstrap.services import StartFailed, now
+from bot.core.errors import EarshotError, StoreUnavailable
+from bot.core.health import Health, Reading, State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from redis.asyncio import Redis
+
+    from bot.adapters.redis.connections import RedisServer
+    from bot.adapters.spool import FileSpool
+    from bot.bootstrap.state import BotState, Servers
+    from bot.core.ports import LoadEstimate
+
+STORE: Final = "store"
+CACHE: Final = "cache"
+LOAD: Final = "load"
+STATE_PARTS: Final = (STORE, CACHE)
+"""Parts of health."""
+
+WATCH_S: Final = 1.0
+SWEEP_S: Final = 3_600.0
+FULL_SHARE: Final = 0.70
+"""Share of the store's memory from which new work is refused: a full store refuses every write."""
+ROOM_SHARE: Final = 0.65
+"""Share below which it is taken again."""
+
+
+class StateWatch:
+    """Sees whether the store and the cache answer, are set as they must be, and have room.
+
+    Args:
+        state: the process's.
+        health: told of each change.
+    """
+
+    def __init__(self, state: BotState, health: Health) -> None:
+        self._state = state
+        self._health = health
+        self._store_facts: ServerFacts | None = None
+        self._checked = False
+        self._refused: str | None = None
+        self.store_share: float | None = None
+        """Share of its memory that the store uses; None where it is not known."""
+        self.filling_up = False
+        """Whether the store has too little room for new work."""
+
+    async def check(self) -> None:
+        """Look at the servers' policies. One that is away is looked at when it is back.
+
+        Raises:
+            StartFailed: the store may lose what must last.
+        """
+        if self._state.servers is None:
+            self._checked = True
+            return
+        try:
+            if self._store_facts is None:  # what is wrong with the store is said once, however long the cache is away
+                self._store_facts = await check_store(self._state.servers.store)
+            await check_cache(self._state.servers.cache, self._store_facts)
+        except StoreUnavailable:
+            return
+        except PolicyRefused as exc:
+            self._refused = str(exc)
+            raise StartFailed(str(exc)) from exc
+        self._checked = True
+
+    async def run(self) -> None:
+        """Go on looking until cancelled."""
+        servers = self._state.servers
+        if servers is None:
+            for part in STATE_PARTS:
+                self._health.report(part, State.OK, "in this process")
+            return
+        while True:
+            await self._look(servers)
+            await asyncio.sleep(WATCH_S)
+
+    async def _look(self, servers: Servers) -> None:
+        for part, server in ((STORE, servers.store), (CACHE, servers.cache)):
+            with suppress(StoreUnavailable):
+                await server.call(_ping, way=QUICK)
+            self._report(part, server)
+        if servers.store.why_away is not None:
+            return
+        if not self._checked:
+            try:
+                await self.check()
+            except StartFailed as exc:  # too late to refuse to start
+                logger.error("{}", exc)
+                self._checked = True
+        with suppress(StoreUnavailable):
+            self.store_share = await memory_share(servers.store)
+            self.filling_up = (self.store_share or 0.0) > (ROOM_SHARE if self.filling_up else FULL_SHARE)
+
+    def _report(self, part: str, server: RedisServer) -> None:
+        if server.why_away is not None:
+            self._health.report(part, State.DEGRADED, f"cannot be reached: {server.why_away}")
+        elif part == STORE and self._refused is not None:
+            self._health.report(part, State.FAILED, self._refused)
+        elif part == STORE and self.filling_up:
+            self._health.report(part, State.DEGRADED, f"{self.store_share or 0:.0%} full: new work is refused")
+        else:
+            self._health.report(part, State.OK)
+
+    def readings(self) -> Iterator[Reading]:
+        """Figures of the state."""
+        state = self._state
+        for outcome, count in sorted(state.limiter.decisions.items()):
+            yield Reading(
+                name="limiter_decisions",
+                help="Requests that the limiter allowed and refused; local ones while the store was away.",
+                kind="counter",
+                value=count,
+                labels={"outcome": outcome},
+            )
+        for outcome, count in sorted(state.cache.counts.items()):
+            yield Reading(
+                name="cache_looks",
+                help="Looks into the cache.",
+                kind="counter",
+                value=count,
+                labels={"outcome": outcome},
+            )
+        if state.servers is None:
+            if isinstance(state.cache, InProcessCache):
+                yield Reading(
+                    name="cache_bytes", help="Bytes in the cache.", kind="gauge", value=float(state.cache.size)
+                )
+            return
+        for server in state.servers:
+            yield Reading(
+                name="redis_up",
+                help="Whether a server answers.",
+                kind="gauge",
+                value=float(server.why_away is None),
+                labels={"role": server.role},
+            )
+            yield Reading(
+                name="redis_failures",
+                help="Calls that failed.",
+                kind="counter",
+                value=server.failures,
+                labels={"role": server.role},
+            )
+        if self.store_share is not None:
+            yield Reading(name="store_memory_share", help="Used share of memory.", kind="gauge", value=self.store_share)
+
+
+async def clean_up(state: BotState, spool: FileSpool, *, is_worker: bool) -> None:
+    """Go on cleaning up until cancelled: this machine's disk, and in turn with others what all share."""
+
+    async def sweep() -> None:
+        await asyncio.to_thread(spool.sweep)
+
+    if state.servers is None:
+        while True:
+            with suppress(OSError, EarshotError):
+                await sweep()
+            await asyncio.sleep(SWEEP_S)
+    heartbeats = Heartbeats(state.documents, now)
+    turn = Turn(
+        leases=state.leases,
+        owner=secrets.token_hex(8),
+        prefer_me=is_worker,
+        worker_lives=lambda: heartbeats.lives(WORKER),
+    )
+    cleanup = Cleanup(state.servers.store, state.servers.cache, turn=turn, local_jobs=(sweep,), clock=time.monotonic)
+    await cleanup.run_forever()
+
+
+class StrainedLoad:
+    """A `LoadEstimate` in which a store that fills up counts as a queue that is too long.
+
+    Args:
+        load: the queue.
+        watch: knows the store.
+        full_s: the expected wait that a full store stands for, in seconds.
+    """
+
+    def __init__(self, load: LoadEstimate, watch: StateWatch, *, full_s: float) -> None:
+        self._load = load
+        self._watch = watch
+        self._full_s = full_s
+
+    def expected_wait_s(self) -> float:
+        """Seconds until a request that came now would be begun."""
+        return max(self._load.expected_wait_s(), self._full_s if self._watch.filling_up else 0.0)
+
+
+async def _ping(client: Redis) -> Any:
+    return await client.execute_command("PING")  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
