@@ -101,11 +101,14 @@ class _Run:
     def others_work(self, stage: Stage) -> Generator[None]:
         """Time a stage that somebody else may go through, or went through: if so, it is reported as skipped."""
         started = self._clock()
-        yield
-        if stage not in self.stages:
-            self.stages[stage] = StageReport(
-                status=StageStatus.SKIPPED, seconds=self._clock() - started, detail="shared, or from the cache"
-            )
+        status, detail = StageStatus.SKIPPED, "shared, or from the cache"
+        try:
+            yield
+        except EarshotError as exc:
+            status, detail = StageStatus.FAILED, str(exc)
+            raise
+        finally:
+            self.stages.setdefault(stage, StageReport(status=status, seconds=self._clock() - started, detail=detail))
 
     @asynccontextmanager
     async def place(self, places: asyncio.Semaphore, stage: Stage, tell: OnNews | None = None) -> AsyncGenerator[None]:
@@ -196,6 +199,8 @@ class Pipeline:
         answer = _Answer()
         if request.mode is not None and heard.transcript.segments:
             answer = await self._answer(request, request.mode, modes, heard.transcript, run)
+        if request.only_cached and heard.kept_as is None:
+            heard = replace(heard, kept_as=await self._keep(request, heard.transcript, run))
         not_kept = () if heard.kept_as else (Note(key=NoteKey.NOT_KEPT),)
         completion = answer.completion
         return Reply(
@@ -220,6 +225,8 @@ class Pipeline:
                 kept = await self._transcripts.get(request.source.id)
             return _Heard(transcript=kept, kept_as=request.source.id, cached=True)
         heard = await self._listen(request.source, request, run)
+        if request.only_cached:
+            return heard  # kept when there is an answer: a request that is refused leaves nothing behind
         # At once: whatever happens next, nothing that was heard is lost.
         return replace(heard, kept_as=await self._keep(request, heard.transcript, run))
 

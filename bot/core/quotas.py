@@ -8,12 +8,13 @@ this one mirrors.)
 A request *reserves* its price before it begins and *settles* when it ends: at the same price, a lower one (a cached
 result costs nothing), or none (a refund). Reserving and settling are idempotent by the request's id.
 
-`Bucket` is the rule itself, on plain numbers. ``bot/adapters/redis/scripts`` has the same rule in Lua, and a test holds
-the two together.
+`Bucket` and `Budget` are the rule itself, on plain numbers. ``bot/adapters/redis/scripts`` has the same rule in Lua,
+and a test holds the two together.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -29,11 +30,21 @@ RESERVATION_S = DAY_S
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What a member may use: tokens an hour, tokens at once; and what their guild may use a day, None for no limit."""
+    """What a member may use: tokens an hour, tokens at once; and what their guild may use a day, None for no limit.
+
+    Raises:
+        ValueError: a bucket that would never fill, or never hold a token; a budget below zero.
+    """
 
     per_hour: float
     burst: int
     daily: int | None = None
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.per_hour) and self.per_hour > 0 and self.burst >= 1):
+            raise ValueError(f"no limits of a bucket: {self.per_hour} an hour, {self.burst} at once")
+        if self.daily is not None and self.daily < 0:
+            raise ValueError(f"no budget: {self.daily} a day")
 
     @property
     def per_second(self) -> float:
@@ -105,23 +116,91 @@ class Bucket:
         return replace(self, tokens=self.tokens - tokens)
 
     def seconds_until(self, tokens: float, limits: Limits) -> float:
-        """Seconds until it holds so many tokens."""
+        """Seconds after ``at`` until it holds so many tokens."""
         return max(0.0, tokens - self.tokens) / limits.per_second
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """Tokens that a guild has used on a day (see `day_of`). The day never goes back, as a bucket does not."""
+
+    day: int
+    used: int = 0
+
+    def on_day_of(self, now: float) -> Budget:
+        """The budget at ``now``: a new day, a new budget."""
+        today = day_of(now)
+        return Budget(day=today) if today > self.day else self
+
+    def taken(self, tokens: int) -> Budget:
+        """The budget with so many tokens more used; a negative number gives some back."""
+        return replace(self, used=max(0, self.used + tokens))
+
+    def left(self, daily: int) -> int:
+        """What may still be used."""
+        return max(0, daily - self.used)
+
+    def seconds_left(self, now: float) -> float:
+        """Seconds until it is new."""
+        return max(0.0, (self.day + 1) * DAY_S - now)
+
+
 def price_in(limits: Limits, cost: int) -> int:
-    """What a price comes to in a bucket: one dearer than a full bucket takes all of it, or it could never be paid."""
+    """What a price comes to in a bucket: one dearer than a full bucket takes all of it, or it could never be paid.
+
+    Raises:
+        ValueError: it is below zero.
+    """
+    if cost < 0:
+        raise ValueError(f"no price: {cost}")
     return min(cost, limits.burst)
+
+
+def known_by(request_id: str) -> str:
+    """Give ``request_id`` back, if it is one.
+
+    Raises:
+        ValueError: it is empty, so that all requests without one would be the same.
+    """
+    if not request_id:
+        raise ValueError("a request without an id")
+    return request_id
+
+
+def granted(price: int, bucket: Bucket, budget: Budget, limits: Limits, *, now: float) -> Verdict:
+    """The verdict on a price that was taken; ``bucket`` and ``budget`` are as they are then."""
+    return Verdict(
+        allowed=True,
+        cost=price,
+        remaining=bucket.tokens,
+        retry_after_s=0.0,
+        full_at=bucket.at + bucket.seconds_until(limits.burst, limits),
+        now=now,
+        budget_left=None if limits.daily is None else budget.left(limits.daily),
+    )
+
+
+def refused(price: int, bucket: Bucket, budget: Budget, limits: Limits, *, now: float) -> Verdict:
+    """The verdict on a price that is too high for ``bucket``, for ``budget``, or for both: the longer wait counts."""
+    for_bucket = max(0.0, bucket.at + bucket.seconds_until(price, limits) - now) if bucket.tokens < price else 0.0
+    short = limits.daily is not None and budget.left(limits.daily) < price
+    for_budget = budget.seconds_left(now) if short else 0.0
+    return replace(
+        granted(price, bucket, budget, limits, now=now),
+        allowed=False,
+        retry_after_s=max(for_bucket, for_budget),
+        refused_by="budget" if for_budget > for_bucket else "bucket",
+    )
+
+
+def payable(price: int, bucket: Bucket, budget: Budget, limits: Limits) -> bool:
+    """Whether a price can be paid; ``bucket`` and ``budget`` are as they are now."""
+    return price <= bucket.tokens and (limits.daily is None or price <= budget.left(limits.daily))
 
 
 def day_of(now: float) -> int:
     """The number of the day (UTC) since 1970, in which a budget counts."""
     return int(now // DAY_S)
-
-
-def seconds_left_of_day(now: float) -> float:
-    """Seconds until the budget is new."""
-    return DAY_S - now % DAY_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

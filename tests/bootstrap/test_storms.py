@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from tests.redis_servers import RedisProcess
 
-pytestmark = [pytest.mark.speech, pytest.mark.xdist_group("e2e")]
+pytestmark = [pytest.mark.e2e, pytest.mark.speech, pytest.mark.xdist_group("e2e")]
 
 ROOT = Path(__file__).parents[2]
 WHISPER_CHILD = "bot.adapters.whisper.child"

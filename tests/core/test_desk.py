@@ -307,6 +307,18 @@ async def test_while_too_much_waits_only_what_is_finished_is_served() -> None:
     assert len(await world.requests.of_member(GUILD, ADA)) == 2, "what was refused is not entered"
 
 
+async def test_what_is_refused_leaves_nothing_behind() -> None:
+    world = World(fetcher=same_file())
+    await world.desk.serve(world.request())
+    kept = dict(world.store.kept)
+    world.load.wait_s = 700
+    with pytest.raises(Overloaded):
+        await world.desk.serve(world.request("minutes"))
+    assert world.store.kept == kept, "its transcript was cached, and would have been found by nobody"
+    reply = await world.desk.serve(world.request())
+    assert reply.transcript_id in world.store.kept
+
+
 async def test_to_use_a_kept_transcript_again_is_new_work_unless_its_result_is_cached() -> None:
     world = World()
     first = await world.desk.serve(world.request())
