@@ -32,24 +32,25 @@ class Breaker:
         self._why: str | None = None
         self._wait_s = FIRST_WAIT_S
         self._next_try = 0.0
+        self._failed_at = float("-inf")
 
     @property
     def why(self) -> str | None:
         """Why calls are refused; None while they are let through."""
         return self._why
 
-    def check(self) -> None:
-        """Let a call through, or refuse it.
+    def check(self) -> float:
+        """Let a call through, or refuse it; gives the time at which it begins.
 
         Raises:
             StoreUnavailable: the server is gone, and somebody else sees, or has just seen, whether it is back.
         """
-        if self._why is None:
-            return
         now = self._clock()
-        if now < self._next_try:
-            raise StoreUnavailable(f"{self._name}: {self._why}")
-        self._next_try = now + self._wait_s  # this call is the one that sees
+        if self._why is not None:
+            if now < self._next_try:
+                raise StoreUnavailable(f"{self._name}: {self._why}")
+            self._next_try = now + self._wait_s  # this call is the one that sees
+        return now
 
     def succeeded(self) -> None:
         """A call was answered."""
@@ -58,14 +59,24 @@ class Breaker:
             self._why, self._wait_s = None, FIRST_WAIT_S
             self._on_change(None)
 
-    def failed(self, why: str, *, at_once: bool) -> None:
-        """A call was not answered; ``at_once`` says that there is nobody to answer, rather than silence."""
+    def failed(self, why: str, *, at_once: bool, began: float = float("inf")) -> None:
+        """A call was not answered.
+
+        Args:
+            why: in a few words.
+            at_once: there is nobody to answer, rather than silence.
+            began: what `check` gave for it. One that was under way when another failed says nothing new: a hiccup of
+                this process strikes all at once.
+        """
+        if began < self._failed_at and not (at_once and self._why is None):
+            return
+        self._failed_at = self._clock()
         if self._why is not None:
             self._wait_s = min(2 * self._wait_s, LONGEST_WAIT_S)
-            self._next_try = self._clock() + self._wait_s
+            self._next_try = self._failed_at + self._wait_s
             return
         self._silent += 1
         if at_once or self._silent >= PATIENCE:
             self._why = why
-            self._next_try = self._clock() + self._wait_s
+            self._next_try = self._failed_at + self._wait_s
             self._on_change(why)

@@ -46,8 +46,14 @@ class Way:
     retries: int
     connections: int
 
+    @property
+    def is_patient(self) -> bool:
+        """Whether it waits for longer than `QUICK`, but not for ever."""
+        return self.timeout_s is not None and self.timeout_s > _QUICK_S
 
-QUICK: Final = Way(name="quick", timeout_s=0.25, connect_s=0.25, retries=0, connections=64)
+
+_QUICK_S: Final = 0.25
+QUICK: Final = Way(name="quick", timeout_s=_QUICK_S, connect_s=_QUICK_S, retries=0, connections=64)
 """For what a member waits for, and can be done without: buckets, caches."""
 STEADY: Final = Way(name="steady", timeout_s=2.0, connect_s=1.0, retries=2, connections=32)
 """For what should be kept: records, settings, leases."""
@@ -113,19 +119,19 @@ class RedisServer:
         """
         client = self.client(way)
         async with self._turns[way.name]:
-            self._breaker.check()  # not before: while this call waited for its turn, others saw how the server is
-            return await self._asked(client, operation)
+            began = self._breaker.check()  # not before: meanwhile, others saw how the server is
+            return await self._asked(operation(client), began, is_patient=way.is_patient)
 
-    async def _asked(self, client: Redis, operation: Callable[[Redis], Awaitable[T]]) -> T:
+    async def _asked(self, answer: Awaitable[T], began: float, *, is_patient: bool) -> T:
         task = asyncio.current_task()
         cancels = task.cancelling() if task else 0
         try:
-            result = await operation(client)
+            result = await (self._watched(answer) if is_patient else answer)
         except (RedisConnectionError, RedisTimeoutError, OSError) as exc:
             silent = _is_silence(exc)
             why = "it is silent" if silent else f"no connection: {type(exc.__cause__ or exc).__name__}"
             self.failures += 1
-            self._breaker.failed(why, at_once=not silent)
+            self._breaker.failed(why, at_once=not silent, began=began)
             raise StoreUnavailable(f"{self.role}: {why}") from exc
         except RedisError as exc:
             self.failures += 1
@@ -135,6 +141,31 @@ class RedisServer:
             # redis-py sends with `asyncio.wait_for`, which up to Python 3.11 can swallow a cancellation.
             raise asyncio.CancelledError
         return result
+
+    async def _watched(self, answer: Awaitable[T]) -> T:
+        """``answer``, while there is somebody to give it: where it is late, quick calls see whether there is.
+
+        Tries of several seconds are for a server that is slow, and members wait for what is written down.
+        """
+        looks: list[asyncio.Task[None]] = []
+        async with asyncio.timeout(None) as limit:
+            late = asyncio.get_running_loop().call_later(
+                _QUICK_S, lambda: looks.append(asyncio.create_task(self._look(limit)))
+            )
+            try:
+                return await answer
+            finally:
+                late.cancel()
+                for look in looks:
+                    look.cancel()
+
+    async def _look(self, limit: asyncio.Timeout) -> None:
+        """End ``limit`` once the server is known to be gone."""
+        while self._breaker.why is None:
+            with suppress(StoreUnavailable):
+                await self.call(_ping, way=QUICK)
+                await asyncio.sleep(_QUICK_S)
+        limit.reschedule(asyncio.get_running_loop().time())
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -149,6 +180,10 @@ class RedisServer:
         else:
             logger.warning("the {} cannot be reached ({}): going on without it", self.role, why)
         self._on_change(why)
+
+
+async def _ping(client: Redis) -> Any:
+    return await client.execute_command("PING")  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
 
 
 def _is_silence(exc: BaseException | None) -> bool:

@@ -104,3 +104,49 @@ def test_a_server_that_is_away_is_tried_less_and_less_often() -> None:
     breaker.succeeded()
     breaker.check()
     assert changes == ["gone", None]
+
+
+async def test_calls_that_are_silent_together_count_as_one(own_store: RedisProcess) -> None:
+    server = RedisServer(own_store.url, role="store", clock=time.monotonic)
+    await server.call(ping, way=QUICK)
+    own_store.pause()
+    answers = await asyncio.gather(*(server.call(ping, way=QUICK) for _ in range(20)), return_exceptions=True)
+    assert all(isinstance(answer, StoreUnavailable) for answer in answers)
+    assert server.why_away is None, "a hiccup of this process strikes all at once"
+    with pytest.raises(StoreUnavailable):
+        await server.call(ping, way=QUICK)
+    assert server.why_away == "it is silent"
+    own_store.resume()
+    await server.aclose()
+
+
+async def test_a_patient_call_does_not_wait_for_a_server_that_is_gone(own_store: RedisProcess) -> None:
+    server = RedisServer(own_store.url, role="store", clock=time.monotonic)
+    await server.call(ping, way=STEADY)
+    own_store.pause()
+    began = time.monotonic()
+    with pytest.raises(StoreUnavailable):
+        await server.call(ping, way=STEADY)
+    assert STEADY.timeout_s is not None
+    assert time.monotonic() - began < STEADY.timeout_s
+    assert server.why_away == "it is silent"
+    own_store.resume()
+    await server.aclose()
+
+
+BUSY = """
+local function passed() local t = redis.call('TIME') return t[1] * 1000000 + t[2] end
+local done = passed() + 200000
+repeat until passed() > done
+return 1
+"""
+
+
+async def test_a_server_that_is_slow_is_waited_for(own_store: RedisProcess) -> None:
+    async def slow(client: Redis) -> object:
+        return await client.execute_command("EVAL", BUSY, 0)  # pyright: ignore[reportUnknownVariableType]
+
+    server = RedisServer(own_store.url, role="store", clock=time.monotonic)
+    assert await asyncio.gather(server.call(slow), server.call(slow)) == [1, 1]
+    assert server.why_away is None
+    await server.aclose()
