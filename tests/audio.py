@@ -134,7 +134,7 @@ def encode(samples: NDArray[np.float32], recipe: Recipe) -> bytes:
 def retold(data: bytes, title: str) -> bytes:
     """The same sound in another file: nothing but its title differs, so no cache knows it."""
     file = io.BytesIO()
-    with av.open(io.BytesIO(data)) as source, av.open(file, "w", format="ogg") as output:
+    with av.open(io.BytesIO(data), "r") as source, av.open(file, "w", format="ogg") as output:
         output.metadata["title"] = title
         stream = output.add_stream_from_template(source.streams.audio[0])
         for packet in source.demux(audio=0):

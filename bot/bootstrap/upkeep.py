@@ -123,22 +123,18 @@ class StateWatch:
     def readings(self) -> Iterator[Reading]:
         """Figures of the state."""
         state = self._state
-        for outcome, count in sorted(state.limiter.decisions.items()):
-            yield Reading(
-                name="limiter_decisions",
-                help="Requests that the limiter allowed and refused; local ones while the store was away.",
-                kind="counter",
-                value=count,
-                labels={"outcome": outcome},
-            )
-        for outcome, count in sorted(state.cache.counts.items()):
-            yield Reading(
-                name="cache_looks",
-                help="Looks into the cache.",
-                kind="counter",
-                value=count,
-                labels={"outcome": outcome},
-            )
+        counted = (
+            (
+                "limiter_decisions",
+                "Requests that were allowed, refused, or decided while the store was away.",
+                "limiter",
+            ),
+            ("cache_looks", "Looks into the cache.", "cache"),
+        )
+        counts = {"limiter": state.limiter.decisions, "cache": state.cache.counts}
+        for name, words, part in counted:
+            for outcome, count in sorted(counts[part].items()):
+                yield Reading(name=name, help=words, kind="counter", value=count, labels={"outcome": outcome})
         if state.servers is None:
             if isinstance(state.cache, InProcessCache):
                 yield Reading(

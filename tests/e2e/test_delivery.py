@@ -171,7 +171,8 @@ async def test_progress_that_cannot_be_shown_does_not_cost_the_result(town: Town
         fault = faults.drop("PATCH", EDIT, only=carries_progress)
     else:
         fault = faults.fail("PATCH", EDIT, status=status, only=carries_progress)
-    interaction = await town.ada.slash(town.channel, "transcribe", audio=clip(town, MINUTE))
+    unheard = clip(town, audio.retold(MINUTE, f"until {status}"))
+    interaction = await town.ada.slash(town.channel, "transcribe", audio=unheard)
     message = await answer(interaction)
     assert fault.times == 0, "the fault has to strike"
     assert "is anything blocking the release" in message.text.lower()

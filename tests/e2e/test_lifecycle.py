@@ -7,9 +7,21 @@ from typing import TYPE_CHECKING
 import aiohttp
 import psutil
 import pytest
+import redis
 
 from tests import audio
-from tests.e2e.town import COMMANDS, PATIENCE_S, ROOT, Town, answer, fields, is_final, menu_id, modes_with_timeout
+from tests.e2e.town import (
+    COMMANDS,
+    PATIENCE_S,
+    ROOT,
+    Town,
+    answer,
+    fields,
+    is_final,
+    menu_id,
+    modes_with_timeout,
+    store_socket,
+)
 from tests.llm_server import Fails, Hangs, Streams, scripted_llm
 from tests.waiting import until
 
@@ -79,14 +91,15 @@ async def test_a_transcript_that_is_gone_is_said_to_be_gone(own_town: Town) -> N
         await bot.ready(commands=COMMANDS)
         clip = town.simulator.cdn.upload("clip.ogg", audio.encoded("ogg"), content_type="audio/ogg")
         message = await answer(await town.ada.slash(town.channel, "transcribe", audio=clip))
-        for kept in (town.data_dir / "transcripts").iterdir():
-            kept.unlink()
+        with redis.Redis(unix_socket_path=store_socket(town.data_dir)) as store:
+            (kept,) = store.keys("earshot:transcript:*")  # pyright: ignore[reportUnknownMemberType]
+            store.delete(kept)
         for kind, value in (("redo", "summarize"), ("files", "txt")):
             gone = await answer(await town.ada.choose(message, menu_id(message, kind), [value]))
             assert "no longer kept" in gone.text
 
 
-async def test_nothing_is_left_behind_but_the_transcript(own_town: Town) -> None:
+async def test_nothing_is_left_behind_but_the_store(own_town: Town) -> None:
     town = own_town
     async with town.process() as bot:
         await bot.ready(commands=COMMANDS)
@@ -96,8 +109,8 @@ async def test_nothing_is_left_behind_but_the_transcript(own_town: Town) -> None
         assert children
         assert await bot.terminate() == 0
         await until(lambda: not any(child.is_running() for child in children))
-    left = [path for path in town.data_dir.rglob("*") if path.is_file()]
-    assert [path.parent.name for path in left] == ["transcripts"]
+    left = {path.relative_to(town.data_dir).parts[0] for path in town.data_dir.rglob("*") if path.is_file()}
+    assert left == {"redis"}
 
 
 async def test_whisper_gets_no_secrets(own_town: Town) -> None:
@@ -219,7 +232,7 @@ async def test_health_tells_when_it_is_ready(own_town: Town) -> None:
             while True:
                 async with session.get(f"{base}/readyz") as response:
                     told = await response.json()
-                assert set(told["parts"]) == {"gateway", "model"}
+                assert set(told["parts"]) == {"gateway", "model", "store", "cache", "load"}
                 assert (response.status == 200) is told["ready"]
                 if told["ready"]:
                     break

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import psutil
 
 from tests.simulator.process import BotProcess
 from tests.simulator.server import DiscordSimulator
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Iterator
 
     from tests.simulator.channels import Channel
     from tests.simulator.guilds import Guild
@@ -24,7 +26,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 MODELS_DIR = ROOT / ".cache" / "models"
-COMMANDS = ("summarize", "transcribe", "help", "Summarise", "Transcribe")
+REDIS = ("REDIS_STORE_URL", "REDIS_CACHE_URL")
+COMMANDS = ("summarize", "transcribe", "help", "settings", "quota", "results", "forget-me", "Summarise", "Transcribe")
 PATIENCE_S = 90.0
 """How long an answer may take before a test gives up: many times what it takes on two busy cores."""
 
@@ -47,8 +50,11 @@ class Town:
             "MODES_DIR": str(ROOT / "modes"),
             "HTTP_PORT": "0",
             "LOG_LEVEL": "DEBUG",
+            # Many tests share a member: what limits members is tested apart.
+            **dict.fromkeys(("RATE_PER_HOUR", "MAX_RATE_PER_HOUR"), "10000"),
+            **dict.fromkeys(("RATE_BURST", "MAX_RATE_BURST"), "1000"),
             # Set to nothing, so that a developer's own .env changes nothing either.
-            **dict.fromkeys(("OPENAI_API_KEY", "OPENAI_BASE_URL", "LLM_CHAIN", "WHISPER_MODEL"), ""),
+            **dict.fromkeys(("OPENAI_API_KEY", "OPENAI_BASE_URL", "LLM_CHAIN", "WHISPER_MODEL", *REDIS), ""),
             **{name: os.environ[name] for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE") if name in os.environ},  # noqa: TID251 - a property of the machine
         }
         return BotProcess(self.simulator, settings={**fixed, **settings})
@@ -60,8 +66,34 @@ async def a_town(data_dir: Path, *, privileged: Intent | None = None) -> AsyncGe
     async with DiscordSimulator(privileged=privileged) as simulator:
         guild = simulator.add_guild("Testers")
         channel = guild.add_text_channel("general")
-        yield Town(simulator=simulator, guild=guild, channel=channel, ada=guild.add_member("ada"), data_dir=data_dir)
+        try:
+            yield Town(
+                simulator=simulator, guild=guild, channel=channel, ada=guild.add_member("ada"), data_dir=data_dir
+            )
+        finally:
+            end_servers(data_dir)
     simulator.check()
+
+
+def servers(data_dir: Path) -> Iterator[psutil.Process]:
+    """The Redis servers that a bot started for itself; each works in a folder of its role."""
+    for process in psutil.process_iter(["name"]):
+        if process.info["name"] in {"redis-server", "valkey-server"}:
+            with suppress(psutil.Error):
+                if Path(process.cwd()).is_relative_to(data_dir.resolve()):
+                    yield process
+
+
+def end_servers(data_dir: Path) -> None:
+    """End the servers of a bot that was killed: they outlive it, so that the next one finds them."""
+    for process in servers(data_dir):
+        process.kill()
+
+
+def store_socket(data_dir: Path) -> str:
+    """Where the bot's own store listens, as its process's title tells."""
+    (store,) = (process for process in servers(data_dir) if Path(process.cwd()).name == "store")
+    return store.cmdline()[0].rpartition("unixsocket:")[2]
 
 
 def is_final(message: Message) -> bool:
