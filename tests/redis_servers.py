@@ -20,9 +20,13 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import redis
 
 from bot.adapters.redis import keys
+from bot.adapters.redis.connections import Way
 
 if TYPE_CHECKING:
     from collections.abc import Generator
+
+CALM = Way(name="calm", timeout_s=None, connect_s=30.0, retries=0, connections=1_000)
+"""For tests that are not about time: a busy machine is no failure."""
 
 Role = Literal["store", "cache"]
 MIB = 1 << 20

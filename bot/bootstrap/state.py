@@ -113,8 +113,10 @@ async def open_state(settings: Settings) -> AsyncGenerator[BotState]:
         )
         for server in servers:
             stack.push_async_callback(server.aclose)
-        limiter = FallbackRateLimiter(RedisRateLimiter(servers.store), now=now)
-        stack.push_async_callback(limiter.aclose)
+        redis_limiter = RedisRateLimiter(servers.store)
+        limiter = FallbackRateLimiter(redis_limiter, now=now)
+        for part in (redis_limiter, limiter):
+            stack.push_async_callback(part.aclose)
         flights = RedisFlights(servers.store, new_token=lambda: secrets.token_hex(16), clock=time.monotonic)
         yield _assembled(
             RedisDocuments(servers.store, now=now),

@@ -146,14 +146,14 @@ class Budget:
 
 
 def price_in(limits: Limits, cost: int) -> int:
-    """What a price comes to in a bucket: one dearer than a full bucket takes all of it, or it could never be paid.
+    """What a price comes to: one dearer than a full bucket, or a whole budget, takes all of it, or it was never paid.
 
     Raises:
         ValueError: it is below zero.
     """
     if cost < 0:
         raise ValueError(f"no price: {cost}")
-    return min(cost, limits.burst)
+    return min(cost, limits.burst, limits.daily or cost)
 
 
 def known_by(request_id: str) -> str:
@@ -169,6 +169,7 @@ def known_by(request_id: str) -> str:
 
 def granted(price: int, bucket: Bucket, budget: Budget, limits: Limits, *, now: float) -> Verdict:
     """The verdict on a price that was taken; ``bucket`` and ``budget`` are as they are then."""
+    left = None if limits.daily is None else budget.left(limits.daily)
     return Verdict(
         allowed=True,
         cost=price,
@@ -176,7 +177,7 @@ def granted(price: int, bucket: Bucket, budget: Budget, limits: Limits, *, now: 
         retry_after_s=0.0,
         full_at=bucket.at + bucket.seconds_until(limits.burst, limits),
         now=now,
-        budget_left=None if limits.daily is None else budget.left(limits.daily),
+        budget_left=left,
     )
 
 

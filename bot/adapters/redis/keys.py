@@ -20,7 +20,8 @@ PREFIX: Final = "earshot"
 # --- how long -----------------------------------------------------------------------------------------------------
 
 BUCKET_MARGIN_S: Final = 60
-"""A bucket is kept until it is full, and so much longer: one that is not there is full."""
+"""A bucket is kept for as long as an empty one takes to fill, and so much longer: one that is not there is full, and no
+process remembers it otherwise."""
 BUDGET_S: Final = int(2 * DAY_S)
 RESERVATION_TTL_S: Final = int(RESERVATION_S)
 AUDIT_S: Final = 90 * DAY_S
@@ -52,7 +53,7 @@ def budget(guild_id: int | None) -> str:
 
 
 def reservation(bucket_id: BucketId, request_id: str) -> str:
-    """A hash: what a request reserved."""
+    """A hash: what a request reserved, of which day's budget, and whether it is settled. Ids are unique in a guild."""
     return f"{PREFIX}:{guild_tag(bucket_id.guild_id)}:reservation:{bucket_id.kind}:{request_id}"
 
 
