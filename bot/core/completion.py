@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from bot.core.caching import OnNews, SharedWork
     from bot.core.models import ModeResult, Note, Transcript
     from bot.core.modes import Mode
-    from bot.core.ports import CompletionModel
+    from bot.core.ports import CacheTrail, CompletionModel
     from bot.core.prompts import Prompt
 
 TOLD_CHARS = 4_000
@@ -24,6 +24,10 @@ TOLD_CHARS = 4_000
 
 UNAVAILABLE_S = 600.0
 """How long a model without a valid key, or one that is not there, is passed over, in seconds."""
+
+
+async def untraced(_key: str, /, *, is_new: bool) -> None:
+    """A trail that nobody follows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +61,7 @@ class Completion:
     """An answer, and what there is to say about it.
 
     ``model`` names the link that gave it; ``failed`` are the links that were asked before, ``cached`` says that nobody
-    was asked for it now, and ``key`` is where it lies in the cache: all filled in by the chain.
+    was asked for it now: both are filled in by the chain.
     """
 
     model: str
@@ -65,7 +69,6 @@ class Completion:
     notes: tuple[Note, ...] = ()
     failed: tuple[FailedAttempt, ...] = ()
     cached: bool = False
-    key: str | None = None
 
 
 class Chain:
@@ -98,24 +101,35 @@ class Chain:
         self._cache_s = cache_s
         self._passed_over: dict[str, tuple[float, str]] = {}
 
-    async def run(self, task: CompletionTask, *, on_text: Callable[[str], None]) -> Completion:
-        """Answer ``task``; ``on_text`` gets all of the text so far, from whichever model is at work.
+    async def run(
+        self,
+        task: CompletionTask,
+        *,
+        on_text: Callable[[str], None],
+        trail: CacheTrail = untraced,
+    ) -> Completion:
+        """Answer ``task``.
+
+        Args:
+            task: what to make of what was said.
+            on_text: gets all of the text so far, from whichever model is at work.
+            trail: told where answers lie in the cache.
 
         Raises:
             NotCached: with ``task.only_cached``, where a model would have to be asked.
             CompletionFailed: no link gave an answer; its detail names each and why.
         """
         if task.only_cached:
-            return await self._finished(task, on_text)
+            return await self._finished(task, on_text, trail)
         failed: list[FailedAttempt] = []
         for model in self._models:
             if (why := self._reason_to_pass_over(model)) is not None:
-                if (found := await self._cached([model], task)) is not None:
+                if (found := await self._cached([model], task, trail)) is not None:
                     return replace(found, failed=tuple(failed))
                 failed.append(FailedAttempt(model=model.name, why=f"passed over: {why}"))
                 continue
             try:
-                completion = await self._answer(model, task, on_text)
+                completion = await self._answer(model, task, on_text, trail)
             except CompletionFailed as exc:
                 failed.append(FailedAttempt(model=model.name, why=str(exc)))
                 if isinstance(exc, CompletionUnavailable):
@@ -124,32 +138,43 @@ class Chain:
                 return replace(completion, failed=tuple(failed))
         raise CompletionFailed("; ".join(map(str, failed)) or "the chain has no links")
 
-    async def _answer(self, model: CompletionModel, task: CompletionTask, on_text: Callable[[str], None]) -> Completion:
+    async def _answer(
+        self, model: CompletionModel, task: CompletionTask, on_text: Callable[[str], None], trail: CacheTrail
+    ) -> Completion:
         """The link's answer: a cached one, one that it is giving to somebody else, or one of its own."""
         if not model.cacheable:
             return await _attempt(model, task, on_text)
 
+        key = _key(model, task)
+
         async def work(tell: OnNews) -> StoredCompletion:
+            await trail(key, is_new=True)
             return StoredCompletion.of(await _attempt(model, task, lambda text: tell(News(text=text[:TOLD_CHARS]))))
 
-        key = _key(model, task)
+        await trail(key, is_new=False)
         stored, cached = await self._shared.once(
             key, COMPLETION, work, ttl_s=lambda _: self._cache_s, on_news=lambda news: on_text(news.text)
         )
-        return replace(stored.completion(), cached=cached, key=key)
+        return replace(stored.completion(), cached=cached)
 
-    async def _finished(self, task: CompletionTask, on_text: Callable[[str], None]) -> Completion:
+    async def _finished(self, task: CompletionTask, on_text: Callable[[str], None], trail: CacheTrail) -> Completion:
         """What can be had without asking a model. Where there are none, the template's answer is that."""
-        if (found := await self._cached(self._models, task)) is not None:
+        if (found := await self._cached(self._models, task, trail)) is not None:
             return found
         if self._models and not self._models[0].cacheable:
             return await _attempt(self._models[0], task, on_text)
         raise NotCached("no link's answer is cached")
 
-    async def _cached(self, models: Sequence[CompletionModel], task: CompletionTask) -> Completion | None:
+    async def _cached(
+        self, models: Sequence[CompletionModel], task: CompletionTask, trail: CacheTrail
+    ) -> Completion | None:
         keys = [_key(model, task) for model in models if model.cacheable]
         found = await self._shared.first_cached(keys, COMPLETION)
-        return None if found is None else replace(found[1].completion(), cached=True, key=found[0])
+        if found is None:
+            return None
+        key, stored = found
+        await trail(key, is_new=False)
+        return replace(stored.completion(), cached=True)
 
     def _reason_to_pass_over(self, model: CompletionModel) -> str | None:
         until, why = self._passed_over.get(model.name, (None, ""))

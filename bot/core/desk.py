@@ -161,29 +161,41 @@ class Desk:
     async def _recorded(self, request: Request, asker: Asker, observer: Observer, *, price: int) -> Reply:
         """Run the pipeline, and enter how it went."""
         record = self._begun(request, asker, price)
-        if not request.only_cached:
-            await self._enter(record, request.keep_s)
+
+        async def trail(key: str, /, *, is_new: bool) -> None:
+            nonlocal record
+            if key not in record.cache_keys:
+                record = record.model_copy(update={"cache_keys": (*record.cache_keys, key)})
+            if is_new:  # before it is there: whatever ends this process, /forget-me finds it
+                await self._enter(request, record)
+
+        await self._enter(request, record)
         try:
-            reply = await self._pipeline.run(request, observer)
+            reply = await self._pipeline.run(request, observer, trail=trail)
         except NotCached:
             raise
         except BaseException as exc:
             state = RequestState.FAILED if isinstance(exc, Exception) else RequestState.INTERRUPTED
             error = exc.key if isinstance(exc, EarshotError) else type(exc).__name__
             ended = {"state": state, "error": error, "ended_at": self._now(), "price": 0}
-            await self._enter(record.model_copy(update=ended), request.keep_s)
+            await self._enter(request, record.model_copy(update=ended))
             raise
         record = _ended(record, reply, price=price_of(reply, price), now=self._now())
-        await self._enter(record, request.keep_s)
+        await self._enter(request, record)
         await self._set_out(record)
         return reply
 
     # --- records ------------------------------------------------------------------------------------------------
 
-    async def _enter(self, record: RequestRecord, keep_s: float) -> None:
-        """Keep a record. Without a store the member is answered all the same: what is lost is the entry in /results."""
+    async def _enter(self, request: Request, record: RequestRecord) -> None:
+        """Keep a record; that of a look into the cache only once there is an answer.
+
+        Without a store the member is answered all the same: what is lost is the entry in /results.
+        """
+        if request.only_cached and record.state is RequestState.RUNNING:
+            return
         with suppress(StoreUnavailable, RecordInvalid):
-            await self._requests.put(record, keep_s=keep_s)
+            await self._requests.put(record, keep_s=request.keep_s)
 
     async def _set_out(self, record: RequestRecord) -> None:
         with suppress(StoreUnavailable):
@@ -263,7 +275,6 @@ def _ended(record: RequestRecord, reply: Reply, *, price: int, now: float) -> Re
             "cached_transcript": reply.cached.transcript,
             "cached_completion": reply.cached.completion,
             "audio_sha256": reply.audio_sha256,
-            "cache_keys": reply.cache_keys,
         }
     )
 

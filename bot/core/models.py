@@ -274,7 +274,7 @@ class Reply:
     """What came of a request.
 
     ``transcript_id`` is what `KeptTranscript` takes, None where the transcript could not be kept; ``model`` is the link
-    of the chain that answered, None where none was asked; ``cache_keys`` name what lies in the cache of it.
+    of the chain that answered, None where none was asked.
     """
 
     request: Request
@@ -288,7 +288,6 @@ class Reply:
     notes: tuple[Note, ...] = ()
     cached: Cached = Cached()
     audio_sha256: str | None = None
-    cache_keys: tuple[str, ...] = ()
 
     @property
     def seconds(self) -> float:

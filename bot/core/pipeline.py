@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from bot.core.caching import TRANSCRIPT_S, News, transcript_key, transcript_ttl
-from bot.core.completion import CompletionTask
+from bot.core.completion import CompletionTask, untraced
 from bot.core.errors import CompletionFailed, EarshotError, TranscriptNotKept
 from bot.core.models import (
     Cached,
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from bot.core.ports import (
         AudioDecoder,
         AudioFetcher,
+        CacheTrail,
         ModeSource,
         Observer,
         Spool,
@@ -69,8 +70,9 @@ def nobody(_progress: Progress) -> None:
 class _Run:
     """What one request leaves behind on its way: reports of its stages, and words for its observer."""
 
-    def __init__(self, observer: Observer, clock: Callable[[], float]) -> None:
+    def __init__(self, observer: Observer, clock: Callable[[], float], trail: CacheTrail) -> None:
         self.stages: dict[Stage, StageReport] = {}
+        self.trail = trail
         self._observer = observer
         self._clock = clock
         self._text = ""
@@ -183,14 +185,14 @@ class Pipeline:
         self._holding = asyncio.Semaphore(transcriptions + 1)
         self._listening = asyncio.Semaphore(transcriptions)
 
-    async def run(self, request: Request, observer: Observer = nobody) -> Reply:
-        """Answer ``request``, telling ``observer`` how far it is.
+    async def run(self, request: Request, observer: Observer = nobody, *, trail: CacheTrail = untraced) -> Reply:
+        """Answer ``request``, telling ``observer`` how far it is, and ``trail`` what it leaves in the cache.
 
         Raises:
             NotCached: with ``request.only_cached``, where work would be needed.
             EarshotError: there is nothing to show, not even a transcript.
         """
-        run = _Run(observer, self._clock)
+        run = _Run(observer, self._clock, trail)
         modes = self._modes.current()  # one snapshot: a request ends on the modes that it began with
         if request.mode is not None:
             # An unknown mode is refused before any work is done for it.
@@ -215,7 +217,6 @@ class Pipeline:
             notes=heard.transcript.notes + answer.notes + not_kept,
             cached=Cached(transcript=heard.cached, completion=completion is not None and completion.cached),
             audio_sha256=heard.sha256,
-            cache_keys=tuple(key for key in (heard.key, completion.key if completion else None) if key),
         )
 
     async def _transcript(self, request: Request, run: _Run) -> _Heard:
@@ -244,21 +245,25 @@ class Pipeline:
                 fetched = await self._fetcher.fetch(source, on_fraction=lambda done: run.progress(Stage.FETCH, done))
         key = transcript_key(fetched.sha256, self._transcriber.model, request.options, request.scope)
         try:
+            await run.trail(key, is_new=False)
             with run.others_work(Stage.TRANSCRIBE):
                 transcript, cached = await self._shared.once(
                     key,
                     TRANSCRIPT,
-                    partial(self._hear, fetched, request.options, run),
+                    partial(self._hear, fetched, request.options, run, key),
                     ttl_s=self._ttl_s,
                     on_news=run.heard,
                     only_cached=request.only_cached,
                 )
         finally:
             self._spool.release(fetched)
-        return _Heard(transcript=_with_notes(transcript), cached=cached, key=key, sha256=fetched.sha256)
+        return _Heard(transcript=_with_notes(transcript), cached=cached, sha256=fetched.sha256)
 
-    async def _hear(self, fetched: FetchedAudio, options: TranscriptionOptions, run: _Run, tell: OnNews) -> Transcript:
-        """Decode and transcribe; ``tell`` reaches everybody who waits for the same."""
+    async def _hear(
+        self, fetched: FetchedAudio, options: TranscriptionOptions, run: _Run, key: str, tell: OnNews
+    ) -> Transcript:
+        """Decode and transcribe what will lie under ``key``; ``tell`` reaches everybody who waits for the same."""
+        await run.trail(key, is_new=True)
         decoded: DecodedAudio | None = None
         with self._load.work(fetched.declared_s) as work:
             try:
@@ -294,6 +299,7 @@ class Pipeline:
                         only_cached=request.only_cached,
                     ),
                     on_text=lambda text: run.progress(Stage.COMPLETE, result=text),
+                    trail=run.trail,
                 )
                 degraded = any(note.key is NoteKey.TEMPLATE_USED for note in completion.notes)
                 status = StageStatus.PARTIAL if degraded else StageStatus.OK
@@ -314,7 +320,6 @@ class _Heard:
     transcript: Transcript
     kept_as: str | None = None
     cached: bool
-    key: str | None = None
     sha256: str | None = None
 
 

@@ -153,6 +153,14 @@ class Observer(Protocol):
         ...
 
 
+class CacheTrail(Protocol):
+    """Takes note of what a request leaves in the cache, so that all of it can be found again."""
+
+    async def __call__(self, key: str, /, *, is_new: bool) -> None:
+        """Something of the request lies under ``key``; or will, from now on (``is_new``): then it is noted at once."""
+        ...
+
+
 class ModeSource(Protocol):
     """Gives the modes that are live now."""
 

@@ -142,7 +142,6 @@ def reply_of(record: RequestRecord, transcript: Transcript) -> Reply:
         notes=record.notes,
         cached=Cached(transcript=record.cached_transcript, completion=record.cached_completion),
         audio_sha256=record.audio_sha256,
-        cache_keys=record.cache_keys,
     )
 
 

@@ -378,6 +378,30 @@ async def test_a_request_is_entered_with_what_came_of_it() -> None:
     assert await world.requests.of_member(GUILD, ADA) == []
 
 
+async def test_what_lies_in_the_cache_is_entered_before_it_is_there() -> None:
+    hanging = World(model=FakeCompletionModel(HANG))
+    task = asyncio.create_task(hanging.desk.serve(hanging.request()))
+    await until(lambda: hanging.model.calls)
+    (record,) = await hanging.requests.of_member(GUILD, ADA)
+    assert (record.state, len(record.cache_keys)) == (RequestState.RUNNING, 2), "a crash here leaves nothing unfound"
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    (record,) = await hanging.requests.of_member(GUILD, ADA)
+    assert (record.state, len(record.cache_keys)) == (RequestState.INTERRUPTED, 2)
+
+
+async def test_a_cached_result_is_entered_with_where_it_lies() -> None:
+    world = World(fetcher=same_file())
+    await world.desk.serve(world.request())
+    world.load.wait_s = 700
+    await world.desk.serve(world.request())
+    world.load.wait_s = 0
+    await world.desk.serve(world.request())
+    records = await world.requests.of_member(GUILD, ADA)
+    assert len({record.cache_keys for record in records}) == 1
+    assert len(records) == 3
+
+
 async def test_a_store_that_is_away_costs_the_entry_and_nothing_else() -> None:
     class Away(StoredRequests):
         async def put(self, record: object, *, keep_s: float) -> None:
