@@ -16,9 +16,12 @@ from tests.simulator.payloads import without_none
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from tests.simulator.guilds import Guild
     from tests.simulator.payloads import Json
+    from tests.simulator.users import Role, User
     from tests.simulator.world import World
 
+GUILD_INSTALL, USER_INSTALL = 0, 1
 _GLOBAL_ONLY = ("contexts", "integration_types")
 _SETTABLE = (
     "name_localizations",
@@ -32,7 +35,10 @@ _SETTABLE = (
 
 @dataclass(eq=False, kw_only=True)
 class Command:
-    """A registered command; ``guild_id`` is None for a global one."""
+    """A registered command; ``guild_id`` is None for a global one.
+
+    ``shown_to`` are roles that may use it whatever permissions it asks for, as Server Settings → Integrations has it.
+    """
 
     id: int
     version: int
@@ -42,6 +48,7 @@ class Command:
     name: str
     description: str = ""
     settings: Json = field(default_factory=dict[str, Any])
+    shown_to: set[int] = field(default_factory=set[int])
 
     @property
     def options(self) -> list[Json]:
@@ -59,6 +66,11 @@ class Command:
         """Where it can be used: 0 guilds, 1 conversation with the bot, 2 other private channels."""
         contexts = self.settings.get("contexts")
         return [0, 1, 2] if contexts is None else contexts
+
+    @property
+    def installs(self) -> list[int]:
+        """Whose installation brings it along: 0 a guild's, 1 a user's."""
+        return self.settings.get("integration_types") or [GUILD_INSTALL]
 
     def payload(self) -> Json:
         """As the API shows it."""
@@ -121,6 +133,24 @@ class Commands:
     def visible(self, guild_id: int | None) -> list[Command]:
         """What members of a guild see: its own commands and the global ones."""
         return [*self.registered(None), *(self.registered(guild_id) if guild_id is not None else [])]
+
+    def visible_to(self, user: User, guild: Guild | None) -> list[Command]:
+        """What somebody sees there: by the guild's installation, by their own, or by both."""
+        if guild is None:
+            return self.visible(None)
+        found = self.visible(guild.id) if guild.has_bot else self.registered(None)
+        return [command for command in found if self.installed(user, guild) & set(command.installs)]
+
+    def installed(self, user: User, guild: Guild) -> set[int]:
+        """Which installations there are for somebody in a guild."""
+        by_user = {USER_INSTALL} if user in self._world.installers else set[int]()
+        return by_user | ({GUILD_INSTALL} if guild.has_bot else set[int]())
+
+    def show_to(self, guild_id: int, name: str, role: Role) -> None:
+        """An admin shows a guild's command to a role, whatever permissions it asks for."""
+        for command in self.registered(guild_id):
+            if command.name == name:
+                command.shown_to.add(role.id)
 
     def names(self, guild_id: int | None) -> set[str]:
         """The names of what members of a guild see."""

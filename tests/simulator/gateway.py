@@ -54,6 +54,7 @@ class Gateway:
         compressions: the transport compression of each connection so far.
         closures: the codes with which the gateway hung up on its own.
         audit: notes what is sent.
+        presences: what the bot said of itself, the newest last.
         unknown: opcodes that the simulator has nothing for.
     """
 
@@ -68,6 +69,7 @@ class Gateway:
         self.identifies = 0
         self.compressions: list[str | None] = []
         self.closures: list[CloseCode] = []
+        self.presences: list[Any] = []
         self.unknown: list[str] = []
         self.on_violation: Callable[[str, list[FormProblem]], None] = _ignore
         self.audit = audit
@@ -159,7 +161,10 @@ class Gateway:
         """Everything else that a session may send."""
         if opcode == Opcode.REQUEST_MEMBERS:
             self._send_members(session, data)
-        elif opcode != Opcode.PRESENCE:
+        elif opcode == Opcode.PRESENCE:
+            self.presences.append(data)
+            self.world.changes.notify()
+        else:
             self.unknown.append(f"gateway opcode {opcode}: {data}")
 
     def left(self, connection: Connection, code: int | None) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False, kw_only=True, repr=False)
 class Guild:
-    """A guild that the bot is in."""
+    """A guild; most of them have the bot in it."""
 
     world: World
     id: int
@@ -44,6 +44,11 @@ class Guild:
     def everyone(self) -> Role:
         """The role that all have."""
         return self.roles[self.id]
+
+    @property
+    def has_bot(self) -> bool:
+        """Whether the bot is a member."""
+        return self.world.bot.id in self.members
 
     @property
     def me(self) -> Member:
@@ -183,7 +188,7 @@ class Guild:
         return channel
 
     def _bot_sees(self, channel: Channel) -> bool:
-        return bool(self.me.permissions_in(channel) & Permission.VIEW_CHANNEL)
+        return self.has_bot and bool(self.me.permissions_in(channel) & Permission.VIEW_CHANNEL)
 
     def _tell(self, event: str, data: Json, *, intent: Intent = Intent.GUILDS) -> None:
         self.world.dispatch(event, data, guild_id=self.id, intent=intent)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tests.simulator.cdn import Attachment
 from tests.simulator.channels import Channel
 from tests.simulator.command_rules import NESTING, CommandKind, OptionKind
+from tests.simulator.commands import GUILD_INSTALL, USER_INSTALL
 from tests.simulator.errors import Refused
 from tests.simulator.payloads import items
 from tests.simulator.permissions import ALL, Permission
@@ -30,8 +31,7 @@ def find_command(member: Membership, channel: Channel, kind: CommandKind, name: 
     Raises:
         Refused: there is none, there are two, or the member may not use it there.
     """
-    guild_id = channel.guild.id if channel.guild else None
-    visible = member.world.commands.visible(guild_id)
+    visible = member.world.commands.visible_to(member.user, channel.guild)
     found = [command for command in visible if command.kind is kind and command.name == name]
     if not found:
         raise Refused(f"no {kind.name} command {name!r}; there are {sorted(c.name for c in visible)}")
@@ -51,10 +51,22 @@ def _check_permissions(member: Membership, channel: Channel, command: Command) -
     held = member.permissions_in(channel)
     if not held & Permission.USE_APPLICATION_COMMANDS:
         raise Refused(f"{member.user.name} may not use commands in #{channel.name}")
+    if command.shown_to & {role.id for role in member.roles}:
+        return
     needed = command.default_member_permissions
     # None in the set (0) means: administrators only.
     if needed is not None and held != ALL and (needed == 0 or held & needed != needed):
         raise Refused(f"{member.user.name} lacks the permissions of {command.name!r}")
+
+
+def owners(member: Membership, channel: Channel, command: Command) -> Json:
+    """On whose behalf a command is there: the guild that installed it, the user who did, or both."""
+    guild = channel.guild
+    if guild is None:
+        return {"0": "0"}
+    ids = {GUILD_INSTALL: guild.id, USER_INSTALL: member.id}
+    used = member.world.commands.installed(member.user, guild) & set(command.installs)
+    return {str(kind): str(ids[kind]) for kind in sorted(used)}
 
 
 class Resolver:
@@ -97,6 +109,8 @@ class Resolver:
         """
         kind = OptionKind(option["type"])
         if kind in _REFERENCES and isinstance(given, _REFERENCES[kind]):
+            if isinstance(given, Channel) and given.kind not in items(option.get("channel_types") or [given.kind]):
+                raise Refused(f"option {option['name']!r} takes no {given.kind.name} channel")
             return self._reference(given)
         plain = isinstance(given, _PLAIN.get(kind, ()))
         if not plain or (isinstance(given, bool) and kind is not OptionKind.BOOLEAN):

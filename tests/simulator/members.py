@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tests.simulator.command_rules import CommandKind
 from tests.simulator.errors import Refused
 from tests.simulator.interactions import Interaction, InteractionKind
-from tests.simulator.invocations import Resolver, find_command, slash_options
+from tests.simulator.invocations import Resolver, find_command, owners, slash_options
 from tests.simulator.memberships import Membership
 from tests.simulator.messages import BUTTON, STRING_SELECT
 from tests.simulator.modals import filled_in
@@ -33,6 +33,10 @@ class Member(Membership):
         """The member's conversation with the bot."""
         return self.world.direct_channel(self.user)
 
+    def install(self) -> None:
+        """Add the app to one's own: its commands for users come along, wherever one goes."""
+        self.world.installers.add(self.user)
+
     async def slash(
         self, channel: Channel, name: str, /, *, locale: str | None = None, **options: object
     ) -> Interaction:
@@ -56,6 +60,7 @@ class Member(Membership):
             channel,
             {**command_data(command.id, command.kind, command.name, command.guild_id), **data},
             locale=locale,
+            owners=owners(self, channel, command),
         )
 
     async def autocomplete(self, channel: Channel, name: str, /, *, focused: str, **options: object) -> list[Json]:
@@ -80,6 +85,7 @@ class Member(Membership):
             InteractionKind.AUTOCOMPLETE,
             channel,
             {**command_data(command.id, command.kind, command.name, command.guild_id), **data},
+            owners=owners(self, channel, command),
         )
         await interaction.acknowledged()
         return interaction.choices or []
@@ -102,6 +108,7 @@ class Member(Membership):
             channel,
             {**command_data(command.id, command.kind, command.name, command.guild_id), **data},
             locale=locale,
+            owners=owners(self, channel, command),
         )
 
     async def click(self, message: Message, *, custom_id: str | None = None, label: str | None = None) -> Interaction:
@@ -114,7 +121,9 @@ class Member(Membership):
         if button["style"] == _LINK:
             raise Refused("a link button opens a page and tells the bot nothing")
         data: Json = {"component_type": BUTTON, "custom_id": button["custom_id"], "id": button["id"]}
-        return await self._use(InteractionKind.COMPONENT, message.channel, data, source=message)
+        return await self._use(
+            InteractionKind.COMPONENT, message.channel, data, owners=self._owners_of(message), source=message
+        )
 
     async def choose(self, message: Message, custom_id: str, values: Sequence[str]) -> Interaction:
         """Choose from a menu.
@@ -132,7 +141,9 @@ class Member(Membership):
             "id": menu["id"],
             "values": list(values),
         }
-        return await self._use(InteractionKind.COMPONENT, message.channel, data, source=message)
+        return await self._use(
+            InteractionKind.COMPONENT, message.channel, data, owners=self._owners_of(message), source=message
+        )
 
     async def submit(self, opened_by: Interaction, answers: Mapping[str, Answer]) -> Interaction:
         """Fill in the modal that an interaction opened.
@@ -154,7 +165,12 @@ class Member(Membership):
             "resolved": resolver.resolved,
         }
         interaction = await self._use(
-            InteractionKind.MODAL, opened_by.channel, data, source=opened_by.source, opened_by=opened_by.metadata()
+            InteractionKind.MODAL,
+            opened_by.channel,
+            data,
+            owners=opened_by.payload["authorizing_integration_owners"],
+            source=opened_by.source,
+            opened_by=opened_by.metadata(),
         )
         opened_by.modal = None
         return interaction
@@ -168,18 +184,26 @@ class Member(Membership):
             raise Refused(f"{custom_id or label!r} is disabled")
         return part
 
+    def _owners_of(self, message: Message) -> Json:
+        """Whose installation the message came of."""
+        if message.interaction_metadata is not None:
+            return message.interaction_metadata["authorizing_integration_owners"]
+        guild = message.channel.guild
+        return {"0": str(guild.id) if guild else "0"}
+
     def _check_sees(self, message: Message) -> None:
         channel = message.channel
         hidden = channel.guild is not None and not self.permissions_in(channel) & Permission.VIEW_CHANNEL
         if message.deleted or message.seen_by not in {None, self.user} or hidden:
             raise Refused(f"{self.user.name} does not see that message")
 
-    async def _use(
+    async def _use(  # noqa: PLR0913 - each is a part of what the bot is sent
         self,
         kind: InteractionKind,
         channel: Channel,
         data: Json,
         *,
+        owners: Json,
         locale: str | None = None,
         source: Message | None = None,
         opened_by: Json | None = None,
@@ -192,7 +216,7 @@ class Member(Membership):
             kind=kind,
             user=self.user,
             channel=channel,
-            payload=self._envelope(channel, locale) | {"type": int(kind), "data": data},
+            payload=self._envelope(channel, locale, owners) | {"type": int(kind), "data": data},
             dispatched_at=world.clock.monotonic(),
             source=source,
             opened_by=opened_by,
@@ -206,7 +230,7 @@ class Member(Membership):
         await world.gateway.flushed()
         return interaction
 
-    def _envelope(self, channel: Channel, locale: str | None) -> Json:
+    def _envelope(self, channel: Channel, locale: str | None, owners: Json) -> Json:
         """What every interaction carries."""
         world = self.world
         common: Json = {
@@ -216,6 +240,7 @@ class Member(Membership):
             "channel": channel.partial_payload(self if channel.guild else None),
             "locale": locale or self.user.locale,
             "entitlements": [],
+            "authorizing_integration_owners": owners,
             "attachment_size_limit": world.limits.upload_bytes,
         }
         guild = channel.guild
@@ -224,7 +249,6 @@ class Member(Membership):
                 "user": self.user.payload(),
                 "context": 1,
                 "app_permissions": str(int(EVERYBODY)),
-                "authorizing_integration_owners": {"0": "0"},
             }
         return common | {
             "guild_id": str(guild.id),
@@ -232,8 +256,7 @@ class Member(Membership):
             "guild_locale": guild.locale,
             "member": self.payload() | {"permissions": str(self.permissions_in(channel))},
             "context": 0,
-            "app_permissions": str(guild.me.permissions_in(channel)),
-            "authorizing_integration_owners": {"0": str(guild.id)},
+            "app_permissions": str(guild.me.permissions_in(channel) if guild.has_bot else int(EVERYBODY)),
         }
 
 

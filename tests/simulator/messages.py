@@ -91,6 +91,7 @@ class Message:
         seen_by: the only user who sees an ephemeral message, None where all do.
         reference: the message that it replies to.
         forwarded: the message that it brings from elsewhere.
+        reactions: who reacted, by the emoji.
     """
 
     id: int
@@ -109,6 +110,7 @@ class Message:
     interaction_metadata: Json | None = None
     edited_at: datetime | None = None
     deleted: bool = False
+    reactions: dict[str, list[User]] = field(default_factory=dict[str, "list[User]"])
 
     def __repr__(self) -> str:
         return f"<Message {self.id} of {self.author.name}: {self.text!r}>"
@@ -226,6 +228,8 @@ class Message:
             "message_reference": self._message_reference(),
             "message_snapshots": None if self.forwarded is None else [{"message": self.forwarded.snapshot()}],
         }
+        if self.reactions:
+            body["reactions"] = [self._reaction(emoji) for emoji in self.reactions]
         if self.reference is not None:
             body["referenced_message"] = None if self.reference.deleted else _alone(self.reference.payload())
         return body | without_none(optional)
@@ -235,6 +239,17 @@ class Message:
         shown = ("type", "content", "mentions", "mention_roles", "attachments", "embeds", "timestamp")
         payload = self.payload()
         return {key: payload[key] for key in (*shown, "edited_timestamp", "flags", "components")}
+
+    def _reaction(self, emoji: str) -> Json:
+        users = self.reactions[emoji]
+        return {
+            "emoji": emoji_payload(emoji),
+            "count": len(users),
+            "count_details": {"burst": 0, "normal": len(users)},
+            "burst_colors": [],
+            "me": self.channel.world.bot in users,
+            "me_burst": False,
+        }
 
     def _message_reference(self) -> Json | None:
         source = self.forwarded or self.reference
@@ -249,6 +264,12 @@ class Message:
                 "guild_id": str(guild.id) if guild else None,
             }
         )
+
+
+def emoji_payload(emoji: str) -> Json:
+    """An emoji of Unicode's, or one of a guild's as ``name:id``."""
+    name, _, custom = emoji.partition(":")
+    return {"id": custom or None, "name": name}
 
 
 def _alone(payload: Json) -> Json:

@@ -21,6 +21,7 @@ class Permission(IntFlag):
     ADMINISTRATOR = 1 << 3
     MANAGE_CHANNELS = 1 << 4
     MANAGE_GUILD = 1 << 5
+    ADD_REACTIONS = 1 << 6
     VIEW_CHANNEL = 1 << 10
     SEND_MESSAGES = 1 << 11
     MANAGE_MESSAGES = 1 << 13
@@ -40,7 +41,8 @@ ALL = (1 << 53) - 1
 """Every permission that there is."""
 
 EVERYBODY = (
-    Permission.VIEW_CHANNEL
+    Permission.ADD_REACTIONS
+    | Permission.VIEW_CHANNEL
     | Permission.SEND_MESSAGES
     | Permission.EMBED_LINKS
     | Permission.ATTACH_FILES

@@ -114,7 +114,9 @@ def pings(world: World, message: Message, rules: Json | None) -> Pings:
         return Pings()
     _check_mentions(rules)
     guild = message.channel.guild
-    powerful = guild is None or bool(guild.me.permissions_in(message.channel) & Permission.MENTION_EVERYONE)
+    powerful = guild is None or (
+        guild.has_bot and bool(guild.me.permissions_in(message.channel) & Permission.MENTION_EVERYONE)
+    )
     named = mentioned("\n".join([message.content, *_displayed(message.components)]))
     if guild is not None and not powerful:
         named = Pings(

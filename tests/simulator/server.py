@@ -77,6 +77,10 @@ class DiscordSimulator:
         """Make a guild with the bot in it; ``guild_id`` chooses the shard."""
         return self.world.add_guild(name, bot_permissions=bot_permissions, locale=locale, guild_id=guild_id)
 
+    def add_guild_without_bot(self, name: str = "Elsewhere", *, locale: str = "en-US") -> Guild:
+        """Make a guild that the bot is not in."""
+        return self.world.add_guild_without_bot(name, locale=locale)
+
     # --- the bot's side -----------------------------------------------------------------------------------------
 
     @property

@@ -12,6 +12,7 @@ from tests.simulator.channels import Channel, ChannelKind
 from tests.simulator.commands import Commands
 from tests.simulator.guilds import Guild
 from tests.simulator.intents import Intent
+from tests.simulator.messages import emoji_payload
 from tests.simulator.snowflakes import Snowflakes
 from tests.simulator.users import Role, User
 
@@ -69,6 +70,7 @@ class World:
         self.channels: dict[int, Channel] = {}
         self.commands = Commands(self)
         self.interactions: dict[int, Interaction] = {}
+        self.installers: set[User] = set()
         self._nonces: dict[tuple[int, str], Message] = {}
 
     def add_user(self, name: str, *, locale: str = "en-US", bot: bool = False) -> User:
@@ -86,6 +88,18 @@ class World:
         guild_id: int | None = None,
     ) -> Guild:
         """The bot is invited to a new guild, with a role of its own."""
+        guild = self.add_guild_without_bot(name, locale=locale, guild_id=guild_id)
+        own = Role(id=self.ids.next(), name=self.bot.name, permissions=bot_permissions, position=1, managed=True)
+        guild.roles[own.id] = own
+        guild.join(self.bot, roles=[own])
+        self.guilds[guild.id] = guild
+        # Of a guild that was joined, Discord does not say that it is available (again): so clients tell the two apart.
+        joined = {key: value for key, value in guild.payload().items() if key != "unavailable"}
+        self.dispatch("GUILD_CREATE", joined, guild_id=guild.id, intent=Intent.GUILDS)
+        return guild
+
+    def add_guild_without_bot(self, name: str, *, locale: str = "en-US", guild_id: int | None = None) -> Guild:
+        """Make a guild that nobody invited the bot to: it hears of it by interactions of those who installed it."""
         guild = Guild(
             world=self,
             id=guild_id or self.ids.next(),
@@ -95,12 +109,8 @@ class World:
             locale=locale,
         )
         everyone = Role(id=guild.id, name="@everyone", permissions=permissions.EVERYBODY, position=0)
-        own = Role(id=self.ids.next(), name=self.bot.name, permissions=bot_permissions, position=1, managed=True)
-        guild.roles = {everyone.id: everyone, own.id: own}
+        guild.roles = {everyone.id: everyone}
         guild.join(self.owner)
-        guild.join(self.bot, roles=[own])
-        self.guilds[guild.id] = guild
-        self.dispatch("GUILD_CREATE", guild.payload(), guild_id=guild.id, intent=Intent.GUILDS)
         return guild
 
     def remove_guild(self, guild: Guild) -> None:
@@ -154,6 +164,27 @@ class World:
                 data["guild_id"] = str(guild.id)
             self.dispatch("MESSAGE_DELETE", data, guild_id=guild.id if guild else None, intent=self._intent(message))
         self.changes.notify()
+
+    def react(self, message: Message, user: User, emoji: str) -> None:
+        """Somebody reacts to a message; doing it again changes nothing."""
+        users = message.reactions.setdefault(emoji, [])
+        if user in users:
+            return
+        users.append(user)
+        guild = message.channel.guild
+        data: Json = {
+            "user_id": str(user.id),
+            "channel_id": str(message.channel.id),
+            "message_id": str(message.id),
+            "message_author_id": str(message.author.id),
+            "emoji": emoji_payload(emoji),
+            "burst": False,
+            "type": 0,
+        }
+        if guild is not None:
+            data |= {"guild_id": str(guild.id), "member": guild.members[user.id].payload()}
+        intent = Intent.GUILD_MESSAGE_REACTIONS if guild else Intent.DIRECT_MESSAGE_REACTIONS
+        self.dispatch("MESSAGE_REACTION_ADD", data, guild_id=guild.id if guild else None, intent=intent)
 
     def same_nonce(self, channel: Channel, nonce: str | int) -> Message | None:
         """The message that was lately posted with the same nonce."""

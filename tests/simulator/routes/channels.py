@@ -5,7 +5,9 @@ Source: https://discord.com/developers/docs/resources/message
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from tests.simulator import postings
 from tests.simulator.channels import ChannelKind
@@ -25,6 +27,8 @@ ROUTES = Routes()
 
 _MESSAGES = "/channels/{channel_id}/messages"
 _MESSAGE = "/channels/{channel_id}/messages/{message_id}"
+_OWN_REACTION = f"{_MESSAGE}/reactions/{{emoji_name}}/@me"
+_CUSTOM_EMOJI = re.compile(r"\w{2,32}:\d{15,20}")
 _MAX_STATUS = 500
 
 
@@ -36,7 +40,7 @@ def _permitted(call: Call, *needed: Permission) -> Channel:
     """
     channel = call.channel()
     if channel.guild is not None:
-        held = channel.guild.me.permissions_in(channel)
+        held = channel.guild.me.permissions_in(channel) if channel.guild.has_bot else 0
         if not held & Permission.VIEW_CHANNEL:
             raise missing_access()
         if any(not held & permission for permission in needed):
@@ -147,6 +151,18 @@ def delete_message(call: Call) -> Answer:
     if message.author is not call.world.bot:
         _permitted(call, Permission.MANAGE_MESSAGES)
     call.world.delete(message)
+    return NOTHING
+
+
+@ROUTES.on("PUT", _OWN_REACTION)
+def add_reaction(call: Call) -> Answer:
+    """React to a message; to be the first with an emoji needs a permission of its own."""
+    message, emoji = _message(call, Permission.READ_MESSAGE_HISTORY), unquote(call.params["emoji_name"])
+    if emoji.isascii() and not _CUSTOM_EMOJI.fullmatch(emoji):
+        raise ApiError(400, 10014, "Unknown Emoji")
+    if emoji not in message.reactions:
+        _permitted(call, Permission.ADD_REACTIONS)
+    call.world.react(message, call.world.bot, emoji)
     return NOTHING
 
 
