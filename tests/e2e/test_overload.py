@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -39,11 +40,12 @@ class Scene:
     bot: BotProcess
     health: str
 
-    async def load(self) -> dict[str, Any]:
-        """What ``/readyz`` says of the load; the bot has to be ready all the while."""
+    async def load(self, *, ready: bool = True) -> dict[str, Any]:
+        """What ``/readyz`` says of the load; the bot has to be ready all the while, unless something else is not."""
         async with aiohttp.ClientSession() as session, session.get(f"{self.health}/readyz") as response:
             told = await response.json()
-            assert (response.status, told["ready"]) == (200, True)
+            assert told["ready"] or not ready
+            assert (response.status == HTTPStatus.OK) is told["ready"]
             return told["parts"]["load"]
 
     async def presence(self, status: str) -> dict[str, Any]:
@@ -161,5 +163,6 @@ async def test_it_ends_too_when_the_work_fails(scene: Scene, company: Company) -
     await until(failed, within=PATIENCE_S)
     assert "Listening failed" in (await answer(interaction)).text
     await scene.presence("online")
-    assert (await scene.load())["state"] == "ok"
+    # The model that was killed while it was loaded counts as failed until it is loaded again.
+    assert (await scene.load(ready=False))["state"] == "ok"
     assert WORDS in (await company.ask(company.bob, "transcribe", audio=company.clip("new"))).text.lower()

@@ -16,7 +16,7 @@ from faster_whisper import transcribe
 from faster_whisper.tokenizer import Tokenizer
 
 from bot.core.models import SAMPLE_RATE, Task
-from bot.core.transcripts import Confidence, Word, is_doubtful, is_stuck
+from bot.core.transcripts import MAX_NO_SPEECH, Confidence, Word, is_doubtful, is_stuck
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -156,7 +156,9 @@ class WindowDecoder:
             cut = _quiet_place(samples)
             one, two = self.decode(samples[:cut], listening), self.decode(samples[cut:], listening)
             return (*one, *(heard.moved(cut / SAMPLE_RATE) for heard in two))
-        best = _better(best, self._attempt(voice, full, len(samples), sampling=True))
+        sampled = self._attempt(voice, full, len(samples), sampling=True)
+        # Where the model hears nobody, a sample that happens to look well is an invention all the same.
+        best = best if sampled.confidence.no_speech > MAX_NO_SPEECH else _better(best, sampled)
         return (self._heard(voice, best),)
 
     def _voice(self, listening: Listening) -> _Voice:
