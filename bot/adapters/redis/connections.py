@@ -119,24 +119,41 @@ class RedisServer:
         """
         client = self.client(way)
         async with self._turns[way.name]:
-            began = self._breaker.check()  # not before: meanwhile, others saw how the server is
+            began = self.begin()  # not before: meanwhile, others saw how the server is
             return await self._asked(operation(client), began, is_patient=way.is_patient)
+
+    # What `call` is made of, for those who ask on connections of their own.
+
+    def begin(self) -> float:
+        """Begin a call; gives the time for `failed`.
+
+        Raises:
+            StoreUnavailable: the server is known to be away.
+        """
+        return self._breaker.check()
+
+    def answered(self) -> None:
+        """A call was answered."""
+        self._breaker.succeeded()
+
+    def failed(self, exc: Exception, began: float) -> StoreUnavailable:
+        """What an error of redis-py's, or of the network, means for a call."""
+        self.failures += 1
+        if isinstance(exc, (RedisConnectionError, RedisTimeoutError, OSError)):
+            silent = _is_silence(exc)
+            why = "it is silent" if silent else f"no connection: {type(exc.__cause__ or exc).__name__}"
+            self._breaker.failed(why, at_once=not silent, began=began)
+            return StoreUnavailable(f"{self.role}: {why}")
+        return StoreUnavailable(f"{self.role}: {type(exc).__name__}: {exc}")
 
     async def _asked(self, answer: Awaitable[T], began: float, *, is_patient: bool) -> T:
         task = asyncio.current_task()
         cancels = task.cancelling() if task else 0
         try:
             result = await (self._watched(answer) if is_patient else answer)
-        except (RedisConnectionError, RedisTimeoutError, OSError) as exc:
-            silent = _is_silence(exc)
-            why = "it is silent" if silent else f"no connection: {type(exc.__cause__ or exc).__name__}"
-            self.failures += 1
-            self._breaker.failed(why, at_once=not silent, began=began)
-            raise StoreUnavailable(f"{self.role}: {why}") from exc
-        except RedisError as exc:
-            self.failures += 1
-            raise StoreUnavailable(f"{self.role}: {type(exc).__name__}: {exc}") from exc
-        self._breaker.succeeded()
+        except (RedisError, OSError) as exc:
+            raise self.failed(exc, began) from exc
+        self.answered()
         if task and task.cancelling() > cancels:
             # redis-py sends with `asyncio.wait_for`, which up to Python 3.11 can swallow a cancellation.
             raise asyncio.CancelledError

@@ -42,7 +42,7 @@ def guild_tag(guild_id: int | None) -> str:
 
 
 def bucket(bucket_id: BucketId) -> str:
-    """A hash: the tokens of a bucket, and when."""
+    """A text: the tokens of a bucket, and when."""
     name = "bucket" if bucket_id.kind == "tokens" else bucket_id.kind
     return f"{PREFIX}:{guild_tag(bucket_id.guild_id)}:{name}:{bucket_id.member_id}"
 
@@ -53,7 +53,7 @@ def budget(guild_id: int | None) -> str:
 
 
 def reservation(bucket_id: BucketId, request_id: str) -> str:
-    """A hash: what a request reserved, of which day's budget, and whether it is settled. Ids are unique in a guild."""
+    """A text: what a request reserved, of which day's budget, and whether it is settled. Ids are unique in a guild."""
     return f"{PREFIX}:{guild_tag(bucket_id.guild_id)}:reservation:{bucket_id.kind}:{request_id}"
 
 

@@ -150,7 +150,7 @@ class RedisRateLimiter:
             if how != "look":
                 self._budgets.put(budget_key, (of_day[0], of_day[1]))
         verdict = granted if allowed == b"1" else refused
-        return verdict(int(price), state, budget, limits, now=state.at if now == at else float(now))
+        return verdict(int(price), state, budget, limits, now=state.at if now == b"=" else float(now))
 
     def _remember(self, key: str, tokens: bytes, at: bytes, *, is_full: bool) -> None:
         if is_full:  # it is like one that nobody knows

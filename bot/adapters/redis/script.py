@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import hiredis
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from bot.adapters.redis.connections import QUICK, Way
@@ -27,7 +27,6 @@ from bot.adapters.redis.connections import QUICK, Way
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from redis.asyncio import Redis
     from redis.asyncio.connection import ConnectionPool
 
     from bot.adapters.redis.connections import RedisServer
@@ -68,28 +67,29 @@ class ScriptRunner:
         Raises:
             StoreUnavailable: the server did not answer, is known to be away, or refused. It may have run all the same.
         """
-        command = ("EVALSHA", script.sha, len(keys), *keys, *arguments)
-
-        async def operation(client: Redis) -> bytes:
+        began = self._server.begin()
+        try:
             line = self._line
             if line is None or not line.is_open:
-                line = await self._opened(client)
+                line = await self._opened()
             try:
-                return await line.ask(command)
+                answer = await line.ask(("EVALSHA", script.sha, len(keys), *keys, *arguments))
             except NoScriptError:  # a server that is new, or was emptied
-                return await line.ask(("EVAL", script.source, *command[2:]))
-
-        return await self._server.call(operation, way=self._way)
+                answer = await line.ask(("EVAL", script.source, len(keys), *keys, *arguments))
+        except (RedisError, OSError) as exc:
+            raise self._server.failed(exc, began) from exc
+        self._server.answered()
+        return answer
 
     async def aclose(self) -> None:
         """Close the connection; another call opens another."""
         if self._line is not None:
             await self._line.aclose()
 
-    async def _opened(self, client: Redis) -> _Line:
+    async def _opened(self) -> _Line:
         async with self._opening:
             if self._line is None or not self._line.is_open:
-                pool = client.connection_pool
+                pool = self._server.client(self._way).connection_pool
                 self._line = _Line(await pool.get_connection(), pool, self._way.timeout_s)
             return self._line
 

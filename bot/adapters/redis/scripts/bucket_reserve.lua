@@ -6,10 +6,10 @@
 --       6, 7 the last known tokens and time of the bucket; 8, 9 the last known day and use of the budget ("" for none)
 --       10 the time, in tests
 -- Gives "allowed price tokens at now", and " day used" if there is a budget, as they are afterwards; refused, they are
--- as they were.
+-- as they were. now is = where it is the same as at.
 --
--- A reservation is a hash {cost, day, taken, state}: day is that of the budget, if there is one; taken is there where
--- less than the cost was left to be forced; state is there once it is settled.
+-- A reservation is the text "cost day taken": day is that of the budget it was taken from, - for none; taken is less
+-- than cost where less was left to be forced. "settled " stands before it once it is.
 
 local price, burst, rate, daily = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local now = clock(ARGV[10])
@@ -25,34 +25,36 @@ end
 
 local fits = price <= tokens and (daily < 0 or price <= math.max(0, daily - used)) or ARGV[1] == 'force'
 local look = ARGV[1] == 'look'
-local new = fits and not look and redis.call('HSETNX', KEYS[3], 'cost', ARGV[2]) == 1
-local before = not new and not look and redis.call('HGET', KEYS[3], 'cost')
-local allowed, tokens_text, at_text = 1, nil, nil
+local taken = math.min(price, tokens)
+local new = false
+if fits and not look then
+  local text = ARGV[2] .. (daily < 0 and ' - ' or string.format(' %d ', day))
+  text = text .. (taken < price and string.format('%.17g', taken) or ARGV[2])
+  new = redis.call('SET', KEYS[3], text, 'NX', 'EX', RESERVATION_S)
+end
+local before = not new and not look and redis.call('GET', KEYS[3])
+local allowed = 1
 
 if before then
-  price = tonumber(before)
+  price = tonumber(string.match(before, '%d+'))
 elseif fits then
-  local taken = math.min(price, tokens)
   tokens = tokens - taken
-  if new and taken < price then redis.call('HSET', KEYS[3], 'taken', string.format('%.17g', taken)) end
   if daily >= 0 then
     used = used + price
     if new then
-      redis.call('HSET', KEYS[3], 'day', day)
       redis.call('HSET', KEYS[2], 'day', day, 'used', used)
       redis.call('EXPIRE', KEYS[2], BUDGET_S)
     end
   end
-  if new then redis.call('EXPIRE', KEYS[3], RESERVATION_S) end
 else
   allowed = 0
 end
-if new or lost and not look then -- a lost one may be known to nobody else
-  tokens_text, at_text = keep(KEYS[1], tokens, at, burst, rate, now)
-end
 
-at_text = at_text or string.format('%.6f', at)
-local now_text = at == now and at_text or string.format('%.6f', now)
-local reply = {allowed, price, tokens_text or string.format('%.17g', tokens), at_text, now_text}
-if daily >= 0 then reply[6], reply[7] = day, used end
-return table.concat(reply, ' ')
+local state = nil
+if new or lost and not look then -- a lost one may be known to nobody else
+  state = keep(KEYS[1], tokens, at, burst, rate, now)
+end
+state = state or string.format('%.17g %.6f', tokens, at)
+local of_now = at == now and '=' or string.format('%.6f', now)
+if daily < 0 then return table.concat({allowed, price, state, of_now}, ' ') end
+return table.concat({allowed, price, state, of_now, day, used}, ' ')
