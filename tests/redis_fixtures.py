@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bot.adapters.redis.connections import RedisServer
-from tests.redis_servers import RedisProcess, a_server
+from tests.redis_servers import SLACK, RedisProcess, a_server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -50,7 +50,7 @@ def cache_process(_cache_process: RedisProcess) -> Iterator[RedisProcess]:
 @pytest.fixture
 async def store_server(store_process: RedisProcess) -> AsyncIterator[RedisServer]:
     """The store, as adapters get it."""
-    server = RedisServer(store_process.url, role="store", clock=time.monotonic)
+    server = RedisServer(store_process.url, role="store", clock=time.monotonic, slack=SLACK)
     yield server
     await server.aclose()
 
@@ -58,7 +58,7 @@ async def store_server(store_process: RedisProcess) -> AsyncIterator[RedisServer
 @pytest.fixture
 async def cache_server(cache_process: RedisProcess) -> AsyncIterator[RedisServer]:
     """The cache, as adapters get it."""
-    server = RedisServer(cache_process.url, role="cache", clock=time.monotonic)
+    server = RedisServer(cache_process.url, role="cache", clock=time.monotonic, slack=SLACK)
     yield server
     await server.aclose()
 

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 CALM = Way(name="calm", timeout_s=None, connect_s=30.0, retries=0, connections=1_000)
 """For tests that are not about time: a busy machine is no failure."""
 
+SLACK = 40.0
+"""Likewise for a whole server."""
+
 Role = Literal["store", "cache"]
 MIB = 1 << 20
 _START_S = 20.0

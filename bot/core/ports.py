@@ -303,7 +303,7 @@ class RequestLog(Protocol):
         ...
 
     async def delete(self, record: RequestRecord) -> None:
-        """Forget it, its place in the index and its delivery included; its transcript is not touched."""
+        """Forget it, its place in the index, its delivery and what it left in the cache; not its transcript."""
         ...
 
 

@@ -281,8 +281,8 @@ _ENGLISH: Final[Mapping[str, str]] = {
     "results.open.interrupted": "I was stopped in the middle of that one. Please run the command again.",
     "results.transcript_gone": "Its transcript is no longer kept.",
     "results.deleted": (
-        "Deleted, with the transcript that was made for it: {name}\nA copy in my cache ends by itself. What I posted "
-        "in the channel stays until somebody deletes it."
+        "Deleted, with the transcript that was made for it: {name}\nWhat I posted in the channel stays until somebody "
+        "deletes it."
     ),
     # Forgetting.
     "forget.title": "What I keep of you on this server",

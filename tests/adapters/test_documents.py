@@ -21,7 +21,7 @@ from bot.adapters.redis.connections import RedisServer
 from bot.adapters.redis.documents import RedisDocuments
 from bot.core.errors import StoreUnavailable
 from tests.fakes import FakeClock
-from tests.redis_servers import a_server, servers
+from tests.redis_servers import SLACK, a_server, servers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -82,7 +82,7 @@ async def bench(request: pytest.FixtureRequest, processes: Callable[[str], Redis
     process = processes(request.param)
     with process.client() as client:
         client.flushall()
-    server = RedisServer(process.url, role="store", clock=time.monotonic)
+    server = RedisServer(process.url, role="store", clock=time.monotonic, slack=SLACK)
     yield Bench(RedisDocuments(server, now=clock), clock, process)
     await server.aclose()
     assert process.keys_without_ttl() == []
@@ -346,7 +346,7 @@ def test_both_kinds_do_the_same(
 ) -> None:
     async def in_redis() -> list[object]:
         clock = FakeClock(NOW)
-        server = RedisServer(store_process.url, role="store", clock=time.monotonic)
+        server = RedisServer(store_process.url, role="store", clock=time.monotonic, slack=SLACK)
         try:
             return await _story(Bench(RedisDocuments(server, now=clock), clock, store_process), calls)
         finally:

@@ -350,13 +350,14 @@ async def test_those_that_are_gone_leave_the_index_and_damaged_ones_are_left_out
 
 
 async def test_what_was_deleted_does_not_come_back(bench: Bench) -> None:
-    documents, cache = bench.documents, Shelf(audio=b"said", text=b"summed up", other=b"x")
+    documents, cache = bench.documents, Shelf(first=b"heard", audio=b"said", text=b"summed up", other=b"x")
     requests = StoredRequests(documents, cache=cache, now=bench.now)
     deliveries = StoredDeliveries(documents, now=bench.now)
     await requests.put(a_record(), keep_s=DAY_S)
     await requests.put(a_record(1), keep_s=DAY_S)
     await deliveries.begin(a_delivery())
-    await requests.delete(a_record())
+    await requests.delete(a_record(cache_keys=("first",)))
+    assert cache.kept.keys() == {"audio", "text", "other"}
     assert await deliveries.pending(GUILD, MEMBER) == frozenset()
     assert await requests.of_member(GUILD, MEMBER) == [a_record(1)]
     result = ResultRecord(format="markdown", text="summed up", model="o3")

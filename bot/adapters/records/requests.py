@@ -84,7 +84,11 @@ class StoredRequests:
         return sorted(found, key=lambda record: record.created_at, reverse=True)
 
     async def delete(self, record: RequestRecord) -> None:
-        """Forget it for good, its place in the index and its delivery included; its transcript is not touched."""
+        """Forget it for good: its place in the index, its delivery and what it left in the cache too.
+
+        Its transcript is not touched.
+        """
+        await self._cache.delete(*record.cache_keys)
         await self.bury(record.guild_id, record.member_id, [record.id])
 
     async def ids(self, guild_id: int | None, member_id: int) -> list[str]:

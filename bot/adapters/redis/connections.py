@@ -69,6 +69,7 @@ class RedisServer:
         role: what it is for, in words for the log.
         clock: seconds on a clock that never goes back.
         on_change: told when it is gone (why) or back (None), once each.
+        slack: how many times longer than a way says it is waited, where silence is this process's fault.
     """
 
     def __init__(
@@ -78,8 +79,10 @@ class RedisServer:
         role: str,
         clock: Callable[[], float],
         on_change: Callable[[str | None], None] = lambda _: None,
+        slack: float = 1.0,
     ) -> None:
         self._url = url
+        self._slack = slack
         self.role = role
         self._clients: dict[str, Redis] = {}
         self._turns: dict[str, asyncio.Semaphore] = {}
@@ -102,8 +105,8 @@ class RedisServer:
             backoff = ExponentialWithJitterBackoff(base=0.02, cap=0.2) if way.retries else NoBackoff()
             pool: Any = ConnectionPool.from_url(  # pyright: ignore[reportUnknownMemberType]
                 self._url,
-                socket_timeout=way.timeout_s,
-                socket_connect_timeout=way.connect_s,
+                socket_timeout=None if way.timeout_s is None else way.timeout_s * self._slack,
+                socket_connect_timeout=way.connect_s * self._slack,
                 retry=Retry(backoff, way.retries),
                 health_check_interval=0,
             )
@@ -167,7 +170,7 @@ class RedisServer:
         looks: list[asyncio.Task[None]] = []
         async with asyncio.timeout(None) as limit:
             late = asyncio.get_running_loop().call_later(
-                _QUICK_S, lambda: looks.append(asyncio.create_task(self._look(limit)))
+                _QUICK_S * self._slack, lambda: looks.append(asyncio.create_task(self._look(limit)))
             )
             try:
                 return await answer

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from bot.adapters.in_process.flights import LocalFlights
 from bot.adapters.redis.connections import RedisServer
 from bot.adapters.redis.flights import RedisFlights
+from tests.redis_servers import SLACK
 from tests.waiting import until
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def say(*words: object) -> None:
 
 
 async def main(url: str, count: int, gate: Path) -> None:
-    server = RedisServer(url, role="store", clock=time.monotonic)
+    server = RedisServer(url, role="store", clock=time.monotonic, slack=SLACK)
     flights = LocalFlights(RedisFlights(server, new_token=lambda: secrets.token_hex(16), clock=time.monotonic))
 
     async def work(tell: Callable[[bytes], None]) -> bytes:
