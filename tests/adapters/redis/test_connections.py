@@ -136,7 +136,7 @@ async def test_a_patient_call_does_not_wait_for_a_server_that_is_gone(own_store:
 
 BUSY = """
 local function passed() local t = redis.call('TIME') return t[1] * 1000000 + t[2] end
-local done = passed() + 200000
+local done = passed() + 1200000
 repeat until passed() > done
 return 1
 """
@@ -146,7 +146,8 @@ async def test_a_server_that_is_slow_is_waited_for(own_store: RedisProcess) -> N
     async def slow(client: Redis) -> object:
         return await client.execute_command("EVAL", BUSY, 0)  # pyright: ignore[reportUnknownVariableType]
 
-    server = RedisServer(own_store.url, role="store", clock=time.monotonic)
-    assert await asyncio.gather(server.call(slow), server.call(slow)) == [1, 1]
+    # A call is late after a second; whoever then looks has an answer within another.
+    server = RedisServer(own_store.url, role="store", clock=time.monotonic, slack=4.0)
+    assert await server.call(slow) == 1
     assert server.why_away is None
     await server.aclose()
