@@ -13,7 +13,7 @@ OTHER_PYTHONS := 3.12 3.13
 # uv reads the system's certificate authorities only when it is told to.
 export UV_SYSTEM_CERTS := 1
 
-.PHONY: help install demo run test test-versions check fmt format-check lint type layers bench lock models schema clean
+.PHONY: help install demo run worker test test-versions check fmt format-check lint type layers bench lock models schema clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -51,6 +51,9 @@ demo: models ## transcribe and sum up real speech, offline: no key, no token, no
 
 run: models ## run the bot; it needs DISCORD_TOKEN, in the environment or in .env
 	@$(BIN)/python -m bot run
+
+worker: $(VENV)/.installed ## run a worker beside the bot, with the same settings: it cleans up
+	@$(BIN)/python -m bot worker
 
 # --- tests and checks -----------------------------------------------------------------------------------------------
 
