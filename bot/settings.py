@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from dotenv import dotenv_values
 from pydantic import (
@@ -30,6 +30,9 @@ TEMPLATE = "template"
 """Name of the chain's last link, which needs no model."""
 
 MAX_SECRET_BYTES = 16_384
+
+_REDIS_OPTIONS = frozenset({"db", "ssl_ca_certs", "ssl_cert_reqs", "ssl_certfile", "ssl_keyfile"})
+"""What may stand behind the ``?`` of an address: time limits and retries are the bot's own."""
 
 
 class InvalidSettings(Exception):
@@ -150,8 +153,18 @@ class Settings(BaseModel):
     @field_validator("redis_store_url", "redis_cache_url")
     @classmethod
     def _is_redis(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and urlsplit(value.get_secret_value()).scheme not in {"redis", "rediss", "unix"}:
+        if value is None:
+            return None
+        address = value.get_secret_value()
+        if urlsplit(address).scheme not in {"redis", "rediss", "unix"}:
             raise ValueError("must be an address that begins with redis://, rediss:// or unix://")
+        try:
+            parts = urlsplit(address)
+            _ = parts.port
+        except ValueError:  # its own text would repeat a part of the password
+            raise ValueError("has no valid host and port; a password must be percent-encoded") from None
+        if parts.fragment or not set(parse_qs(parts.query, keep_blank_values=True)) <= _REDIS_OPTIONS:
+            raise ValueError(f"may have no options but {', '.join(sorted(_REDIS_OPTIONS))}")
         return value
 
     @model_validator(mode="after")

@@ -99,6 +99,7 @@ class StateWatch:
                 await server.call(_ping, way=QUICK)
             self._report(part, server)
         if servers.store.why_away is not None:
+            self.filling_up = False  # nobody knows, and without it the bot goes on
             return
         if not self._checked:
             try:

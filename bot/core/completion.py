@@ -34,7 +34,8 @@ async def untraced(_key: str, /, *, is_new: bool) -> None:
 class CompletionTask:
     """What a link of the chain gets: the prompt for those that read prompts, the rest for those that do not.
 
-    ``scope`` names those who may share the answer; ``only_cached`` asks for an answer that is there already.
+    ``scope`` names those who may share the answer; ``only_cached`` asks for an answer that is there already;
+    ``keep_s`` is the longest that the answer may be cached, in seconds.
     """
 
     mode: Mode
@@ -43,6 +44,7 @@ class CompletionTask:
     variables: Mapping[str, str] = field(default_factory=dict[str, str])
     scope: str = "local"
     only_cached: bool = False
+    keep_s: float = COMPLETION_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,7 +155,11 @@ class Chain:
 
         await trail(key, is_new=False)
         stored, cached = await self._shared.once(
-            key, COMPLETION, work, ttl_s=lambda _: self._cache_s, on_news=lambda news: on_text(news.text)
+            key,
+            COMPLETION,
+            work,
+            ttl_s=lambda _: min(self._cache_s, task.keep_s),
+            on_news=lambda news: on_text(news.text),
         )
         return replace(stored.completion(), cached=cached)
 

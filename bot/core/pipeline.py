@@ -251,7 +251,7 @@ class Pipeline:
                     key,
                     TRANSCRIPT,
                     partial(self._hear, fetched, request.options, run, key),
-                    ttl_s=self._ttl_s,
+                    ttl_s=lambda transcript: min(self._ttl_s(transcript), request.keep_s),
                     on_news=run.heard,
                     only_cached=request.only_cached,
                 )
@@ -297,6 +297,7 @@ class Pipeline:
                         variables=request.variables,
                         scope=request.scope,
                         only_cached=request.only_cached,
+                        keep_s=request.keep_s,
                     ),
                     on_text=lambda text: run.progress(Stage.COMPLETE, result=text),
                     trail=run.trail,

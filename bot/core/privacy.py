@@ -130,7 +130,7 @@ class Privacy:
             *more,
             _Transcripts(requests, transcripts),
             _Deliveries(deliveries),
-            _Requests(requests, cache),  # the last, as it takes the index
+            _Requests(requests, transcripts, cache),  # the last, as it takes the index
         )
 
     async def kept(self, guild_id: int | None, member_id: int) -> Kept:
@@ -198,8 +198,9 @@ class _Requests:
 
     name = "requests"
 
-    def __init__(self, requests: MemberRequests, cache: Cache) -> None:
+    def __init__(self, requests: MemberRequests, transcripts: MemberTranscripts, cache: Cache) -> None:
         self._requests = requests
+        self._transcripts = transcripts
         self._cache = cache
 
     async def count(self, guild_id: int | None, member_id: int) -> Kept:
@@ -213,6 +214,7 @@ class _Requests:
         for batch in _batches(await self._requests.ids(guild_id, member_id)):
             records = await self._requests.read(batch)
             await self._cache.delete(*{key for record in records for key in record.cache_keys})
+            await self._transcripts.delete(*batch)  # of those too that have come since transcripts were looked for
             await self._requests.bury(guild_id, member_id, batch)
             gone += _of(records)
         return gone

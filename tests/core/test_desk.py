@@ -345,6 +345,15 @@ async def test_a_guilds_settings_fill_in_what_a_member_left_out() -> None:
     assert reply.mode.id == "summarize"
 
 
+async def test_nothing_is_cached_for_longer_than_it_is_kept() -> None:
+    world = World(fetcher=same_file())
+    await world.set(retention_days=600 / DAY_S)
+    await world.desk.serve(world.request())
+    world.clock.now += 601
+    assert not (await world.desk.serve(world.request())).was_finished
+    assert (len(world.transcriber.calls), len(world.model.calls)) == (2, 2)
+
+
 async def test_a_guild_keeps_nothing_for_longer_than_the_operator_does() -> None:
     world = World(days=3)
     await world.set(retention_days=30.0)

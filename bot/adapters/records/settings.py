@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -70,8 +71,9 @@ class StoredSettings:
             raw = await self._reading.get(key)
             stays_until = known.stays_until if known else float("-inf")
             if raw is not None and self._clock() >= stays_until:
-                await self._reading.persist(key)
-                stays_until = self._clock() + PRESENT_S
+                with suppress(StoreUnavailable):  # a store that takes no writes can still be read
+                    await self._reading.persist(key)
+                    stays_until = self._clock() + PRESENT_S
         except StoreUnavailable:
             return known.settings if known else GuildSettings(guild_id=guild_id)
         meanwhile = self._known.get(guild_id)

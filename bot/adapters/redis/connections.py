@@ -105,6 +105,7 @@ class RedisServer:
             backoff = ExponentialWithJitterBackoff(base=0.02, cap=0.2) if way.retries else NoBackoff()
             pool: Any = ConnectionPool.from_url(  # pyright: ignore[reportUnknownMemberType]
                 self._url,
+                max_connections=way.connections,
                 socket_timeout=None if way.timeout_s is None else way.timeout_s * self._slack,
                 socket_connect_timeout=way.connect_s * self._slack,
                 retry=Retry(backoff, way.retries),
@@ -184,6 +185,7 @@ class RedisServer:
         while self._breaker.why is None:
             with suppress(StoreUnavailable):
                 await self.call(_ping, way=QUICK)
+            if self._breaker.why is None:
                 await asyncio.sleep(_QUICK_S)
         limit.reschedule(asyncio.get_running_loop().time())
 

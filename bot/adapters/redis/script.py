@@ -59,7 +59,7 @@ class ScriptRunner:
         self._server = server
         self._way = way
         self._line: _Line | None = None
-        self._opening = asyncio.Lock()
+        self._opening: asyncio.Task[_Line] | None = None
 
     async def run(self, script: Script, keys: Sequence[str], *arguments: Argument) -> bytes:
         """Run ``script``, which has to answer with a string.
@@ -83,15 +83,23 @@ class ScriptRunner:
 
     async def aclose(self) -> None:
         """Close the connection; another call opens another."""
+        if self._opening is not None:
+            self._opening.cancel()
+            await asyncio.wait([self._opening])
         if self._line is not None:
             await self._line.aclose()
 
     async def _opened(self) -> _Line:
-        async with self._opening:
-            if self._line is None or not self._line.is_open:
-                pool = self._server.client(self._way).connection_pool
-                self._line = _Line(await pool.get_connection(), pool, self._way.timeout_s)
-            return self._line
+        """A connection: one attempt for all who want one meanwhile, so that they fail together and not in turn."""
+        if self._opening is None or self._opening.done():
+            self._opening = asyncio.create_task(self._open())
+            self._opening.add_done_callback(lambda task: task.cancelled() or task.exception())  # all may have left
+        return await asyncio.shield(self._opening)
+
+    async def _open(self) -> _Line:
+        pool = self._server.client(self._way).connection_pool
+        self._line = _Line(await pool.get_connection(), pool, self._way.timeout_s)
+        return self._line
 
 
 class _Line(asyncio.BufferedProtocol):

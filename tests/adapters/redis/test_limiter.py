@@ -429,3 +429,19 @@ async def test_a_full_store_is_unavailable() -> None:
         async with a_limiter(process.url) as limiter:
             with pytest.raises(StoreUnavailable, match="OOM"):
                 await limiter.reserve(ADA, "a", 1, TEN)
+
+
+async def test_those_who_ask_a_silent_server_at_once_wait_together(own_store: RedisProcess) -> None:
+    server = RedisServer(own_store.url, role="store", clock=time.monotonic)
+    limiter = RedisRateLimiter(server)
+    own_store.pause()
+    began = time.monotonic()
+    for _ in range(2):
+        asked = (limiter.reserve(ADA, f"{number}", 1, TEN) for number in range(50))
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        assert all(isinstance(answer, StoreUnavailable) for answer in answers)
+    assert time.monotonic() - began < 5, "one after the other, they would take 25 s"
+    assert server.why_away == "it is silent"
+    own_store.resume()
+    await limiter.aclose()
+    await server.aclose()
