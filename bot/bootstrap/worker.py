@@ -52,8 +52,10 @@ async def _run(settings: Settings, stack: AsyncExitStack) -> None:
             background.create_task(Heartbeats(state.documents, now).beat(WORKER, secrets.token_hex(8))),
             background.create_task(clean_up(state, spool, is_worker=True)),
         ]
+        stopped = asyncio.create_task(stop_signal(), name="signals")
+        await asyncio.sleep(0)  # from here on a signal is a wish; before, it is the end
         logger.info("ready: the worker keeps the house in order")
-        await stop_signal()
+        await stopped
         logger.info("stopping")
         for task in tasks:
             task.cancel()

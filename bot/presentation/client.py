@@ -116,6 +116,9 @@ class EarshotBot(commands.Bot):
         """The gateway is gone; discord.py connects again by itself."""
         self._health.report(GATEWAY, State.FAILED, "disconnected; connecting again")
 
+    async def on_message(self, message: discord.Message, /) -> None:
+        """Look for no commands in messages: the bot has slash commands alone."""
+
     async def on_guild_join(self, guild: discord.Guild) -> None:
         """Somebody invited the bot."""
         await self.commands_shown.sync_guild(guild.id)
