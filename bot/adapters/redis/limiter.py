@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from functools import lru_cache
-from typing import TYPE_CHECKING, Final, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Final, Literal
 
 from bot.adapters.redis import keys
 from bot.adapters.redis.script import SCRIPTS, Argument, Script, ScriptRunner
@@ -27,9 +26,6 @@ _RESERVE: Final = Script("bucket.lua", "bucket_reserve.lua", **_KEPT)
 _SETTLE: Final = Script("bucket.lua", "bucket_settle.lua", **_KEPT)
 _RESET: Final = Script("bucket.lua", "bucket_reset.lua", **_KEPT)
 
-_T = TypeVar("_T")
-_Pair = tuple[bytes, bytes]
-_NOTHING: Final = (b"", b"")
 _ANY_BUDGET: Final = Budget(day=0)
 """Where there is none, it does not matter which."""
 
@@ -58,8 +54,8 @@ class RedisRateLimiter:
         self._server = server
         self._now = now
         self._runner = ScriptRunner(server, way)
-        self._buckets: _Newest[_Pair] = _Newest(remembered)
-        self._budgets: _Newest[_Pair] = _Newest(remembered)
+        self._buckets = _Newest(remembered)
+        self._budgets = _Newest(remembered)
 
     @property
     def away(self) -> bool:
@@ -92,36 +88,32 @@ class RedisRateLimiter:
         Raises: as `reserve` does.
         """
         bucket_key, budget_key = keys.bucket(bucket), keys.budget(bucket.guild_id)
-        burst, rate, _ = _numbers(limits)
         reply = await self._runner.run(
             _SETTLE,
-            (bucket_key, budget_key, keys.reservation(bucket, known_by(request_id))),
-            *(price_in(limits, cost), burst, rate, *self._time()),
+            (bucket_key, keys.reservation(bucket, known_by(request_id)), budget_key),
+            *(price_in(limits, cost), limits.burst, limits.per_hour, *self._time()),
         )
-        for_bucket, _, for_budget = reply.partition(b",")
-        if for_bucket.strip():
-            tokens, at = for_bucket.split()
-            self._remember(bucket_key, tokens, at, is_full=float(tokens) >= limits.burst)
-        if for_budget.strip():
-            day, used = for_budget.split()
-            self._budgets.put(budget_key, (day, used))
+        state, _, of_day = reply.partition(b",")
+        if state:
+            self._remember(bucket_key, state, is_full=float(state.split()[0]) >= limits.burst)
+        if of_day:
+            self._budgets.put(budget_key, of_day)
 
     async def reset(self, bucket: BucketId, limits: Limits) -> None:
         """See `RateLimiter`."""
         key = keys.bucket(bucket)
-        burst, rate, _ = _numbers(limits)
-        await self._runner.run(_RESET, (key,), burst, rate, *self._time())
+        await self._runner.run(_RESET, (key,), limits.burst, limits.per_hour, *self._time())
         self._buckets.drop(key)  # a full one is like one that nobody knows
 
     def known(self, bucket: BucketId) -> Bucket | None:
         """The last state that was seen of a bucket, on Redis' clock; None of a full one."""
         state = self._buckets.get(keys.bucket(bucket))
-        return None if state is None else Bucket(tokens=float(state[0]), at=float(state[1]))
+        return None if state is None else _bucket(state)
 
     def known_budget(self, guild_id: int | None) -> Budget | None:
         """The last state that was seen of a guild's budget."""
         state = self._budgets.get(keys.budget(guild_id))
-        return None if state is None else Budget(day=int(state[0]), used=int(state[1]))
+        return None if state is None else _budget(state)
 
     async def aclose(self) -> None:
         """Close the connection."""
@@ -130,58 +122,59 @@ class RedisRateLimiter:
     async def _reserve(
         self, how: Literal["take", "look", "force"], bucket: BucketId, request_id: str, cost: int, limits: Limits
     ) -> Verdict:
-        bucket_key, budget_key = keys.bucket(bucket), keys.budget(bucket.guild_id)
-        has_budget = limits.daily is not None
-        reply = await self._runner.run(
-            _RESERVE,
-            (bucket_key, budget_key, keys.reservation(bucket, request_id)),
-            *(how, price_in(limits, cost), *_numbers(limits)),
-            *(self._buckets.get(bucket_key) or _NOTHING),
-            *((has_budget and self._budgets.get(budget_key)) or _NOTHING),
-            *self._time(),
-        )
-        allowed, price, tokens, at, now, *of_day = reply.split()
-        state = Bucket(tokens=float(tokens), at=float(at))
+        names = keys.bucket(bucket), keys.reservation(bucket, request_id)
+        asked = how, price_in(limits, cost), limits.burst, limits.per_hour, self._buckets.get(names[0]) or b""
+        if limits.daily is not None:
+            names += (keys.budget(bucket.guild_id),)
+            asked += limits.daily, self._budgets.get(names[-1]) or b""
+        elif self._now is not None:
+            asked += b"", b""
+        reply = await self._runner.run(_RESERVE, names, *asked, *self._time())
+        of_bucket, _, of_day = reply.partition(b",")
+        allowed, price, now, seen = of_bucket.split(b" ", 3)
+        state = _bucket(seen)
         if how != "look":
-            self._remember(bucket_key, tokens, at, is_full=state.tokens >= limits.burst)
-        budget = _ANY_BUDGET
-        if of_day:
-            budget = Budget(day=int(of_day[0]), used=int(of_day[1]))
-            if how != "look":
-                self._budgets.put(budget_key, (of_day[0], of_day[1]))
+            self._remember(names[0], seen, is_full=state.tokens >= limits.burst)
+            if of_day:
+                self._budgets.put(names[-1], of_day)
+        budget = _budget(of_day) if of_day else _ANY_BUDGET
         verdict = granted if allowed == b"1" else refused
         return verdict(int(price), state, budget, limits, now=state.at if now == b"=" else float(now))
 
-    def _remember(self, key: str, tokens: bytes, at: bytes, *, is_full: bool) -> None:
+    def _remember(self, key: str, state: bytes, *, is_full: bool) -> None:
         if is_full:  # it is like one that nobody knows
             self._buckets.drop(key)
         else:
-            self._buckets.put(key, (tokens, at))
+            self._buckets.put(key, state)
 
     def _time(self) -> tuple[Argument, ...]:
-        return () if self._now is None else (f"{self._now():.6f}",)
+        return () if self._now is None else (self._now(),)
 
 
-@lru_cache(maxsize=256)
-def _numbers(limits: Limits) -> tuple[Argument, Argument, Argument]:
-    """Burst, tokens a second and budget, as the scripts take them."""
-    return limits.burst, f"{limits.per_second:.17g}", -1 if limits.daily is None else limits.daily
+def _bucket(state: bytes) -> Bucket:
+    tokens, at = state.split()
+    return Bucket(tokens=float(tokens), at=float(at))
 
 
-class _Newest(Generic[_T]):
-    """The values that were put or asked for last."""
+def _budget(state: bytes) -> Budget:
+    day, used = state.split()
+    return Budget(day=int(day), used=int(used))
+
+
+class _Newest:
+    """The texts that were put or asked for last, as the scripts write them."""
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._values: OrderedDict[str, _T] = OrderedDict()
+        self._values: OrderedDict[str, bytes] = OrderedDict()
 
-    def get(self, key: str) -> _T | None:
+    def get(self, key: str) -> bytes | None:
         if key not in self._values:
             return None
         self._values.move_to_end(key)
         return self._values[key]
 
-    def put(self, key: str, value: _T) -> None:
+    def put(self, key: str, value: bytes) -> None:
         self._values[key] = value
         self._values.move_to_end(key)
         if len(self._values) > self._size:

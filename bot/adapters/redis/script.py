@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from bot.adapters.redis.connections import RedisServer
 
-Argument = str | bytes | int
+Argument = str | bytes | int | float
 
 SCRIPTS: Final = Way(
     name="scripts", timeout_s=QUICK.timeout_s, connect_s=QUICK.connect_s, retries=QUICK.retries, connections=1_000
