@@ -24,6 +24,7 @@ from bot.core.errors import (
     RecordInvalid,
     StoreUnavailable,
 )
+from bot.core.fair_use import see_through
 from bot.core.models import KeptTranscript, NoteKey
 from bot.core.pipeline import nobody
 from bot.core.quotas import DAY_S
@@ -132,15 +133,18 @@ class Desk:
         try:
             reply = await self._recorded(request, asker, observer, price=price)
         except BadInput:
-            # Nobody pays for a slip; somebody who slips on and on does.
-            if await self._is_courtesy(asker, request.id):
-                await reservation.settle(0)
+            await see_through(self._forgive(asker, request.id, reservation))
             raise
         except BaseException:
             await reservation.settle(0)
             raise
         await reservation.settle(price_of(reply, price))
         return reply
+
+    async def _forgive(self, asker: Asker, request_id: str, reservation: Reservation) -> None:
+        """Nobody pays for a slip; somebody who slips on and on does."""
+        if await self._is_courtesy(asker, request_id):
+            await reservation.settle(0)
 
     async def _finished(self, request: Request, asker: Asker, observer: Observer, refusal: FairUseError) -> Reply:
         """What is finished already, or ``refusal``."""
@@ -169,37 +173,34 @@ class Desk:
             if is_new:  # before it is there: whatever ends this process, /forget-me finds it
                 await self._enter(request, record)
 
-        await self._enter(request, record)
         try:
+            if not request.only_cached:  # a look into the cache is entered once there is an answer
+                await self._enter(request, record)
             reply = await self._pipeline.run(request, observer, trail=trail)
+            record = _ended(record, reply, price=price_of(reply, price), now=self._now())
+            await self._enter(request, record)
         except NotCached:
             raise
         except BaseException as exc:
-            state = RequestState.FAILED if isinstance(exc, Exception) else RequestState.INTERRUPTED
-            error = exc.key if isinstance(exc, EarshotError) else type(exc).__name__
-            ended = {"state": state, "error": error, "ended_at": self._now(), "price": 0}
-            await self._enter(request, record.model_copy(update=ended))
+            await self._enter(request, _broken_off(record, exc, now=self._now()))
             raise
-        record = _ended(record, reply, price=price_of(reply, price), now=self._now())
-        await self._enter(request, record)
-        await self._set_out(record)
         return reply
 
     # --- records ------------------------------------------------------------------------------------------------
 
     async def _enter(self, request: Request, record: RequestRecord) -> None:
-        """Keep a record; that of a look into the cache only once there is an answer.
+        """Keep a record, whoever cancels meanwhile, so that it does not come after what is entered next.
 
         Without a store the member is answered all the same: what is lost is the entry in /results.
         """
-        if request.only_cached and record.state is RequestState.RUNNING:
-            return
+        await see_through(self._entered(request, record))
+
+    async def _entered(self, request: Request, record: RequestRecord) -> None:
         with suppress(StoreUnavailable, RecordInvalid):
             await self._requests.put(record, keep_s=request.keep_s)
-
-    async def _set_out(self, record: RequestRecord) -> None:
-        with suppress(StoreUnavailable):
-            await self._deliveries.begin(_delivery(record))
+        if record.state is RequestState.DONE:  # its answer sets out
+            with suppress(StoreUnavailable):
+                await self._deliveries.begin(_delivery(record))
 
     def _begun(self, request: Request, asker: Asker, price: int) -> RequestRecord:
         kept = isinstance(request.source, KeptTranscript)
@@ -277,6 +278,15 @@ def _ended(record: RequestRecord, reply: Reply, *, price: int, now: float) -> Re
             "audio_sha256": reply.audio_sha256,
         }
     )
+
+
+def _broken_off(record: RequestRecord, exc: BaseException, *, now: float) -> RequestRecord:
+    """The record of a request that ``exc`` ends, at no price. What was done stays done: it is found in /results."""
+    if record.state is RequestState.DONE:
+        return record.model_copy(update={"price": 0})
+    state = RequestState.FAILED if isinstance(exc, Exception) else RequestState.INTERRUPTED
+    error = exc.key if isinstance(exc, EarshotError) else type(exc).__name__
+    return record.model_copy(update={"state": state, "error": error, "ended_at": now, "price": 0})
 
 
 def _delivery(record: RequestRecord) -> Delivery:

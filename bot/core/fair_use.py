@@ -2,20 +2,42 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from bot.core.errors import CourtesyExceeded, QuotaExceeded
 from bot.core.quotas import BucketId, Limits, Tier, Verdict, limits_for
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from bot.core.models import Asker
     from bot.core.ports import RateLimiter, SettingsStore
     from bot.core.records import GuildSettings
 
+T = TypeVar("T")
+
 COURTESY: Final = Limits(per_hour=60, burst=10)
 """What is free is not free without end: using a kept transcript again, and looking for a cached result with an empty
 bucket, take from a bucket of their own. It is large enough never to be seen by somebody who only uses the bot."""
+
+
+async def see_through(work: Coroutine[Any, Any, T]) -> T:
+    """Await ``work`` to its end, whoever cancels meanwhile; only then the cancellation counts.
+
+    For what must not be left half done, and soon comes to an end by itself.
+    """
+    task = asyncio.create_task(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as exc:
+            cancelled = exc
+    if cancelled is not None:
+        raise cancelled from task.exception()
+    return task.result()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,8 +59,8 @@ class Reservation:
         self._limits = limits
 
     async def settle(self, cost: int) -> None:
-        """Let it come to ``cost``; 0 gives all of it back."""
-        await self._limiter.settle(self._bucket, self._request_id, cost, self._limits)
+        """Let it come to ``cost``, whoever cancels meanwhile; 0 gives all of it back."""
+        await see_through(self._limiter.settle(self._bucket, self._request_id, cost, self._limits))
 
 
 class _Nothing(Reservation):
@@ -118,15 +140,20 @@ class FairUse:
         """Take the price of a request.
 
         Raises:
-            QuotaExceeded: it is not there; nothing was taken.
+            QuotaExceeded: it is not there; nothing was taken. Nor is it after any other error, or a cancellation.
         """
         if asker.member_id in self._unlimited:
             return _Nothing()
         bucket, limits = _bucket(asker), await self.limits(asker)
-        verdict = await self._limiter.reserve(bucket, request_id, cost, limits)
+        reservation = Reservation(self._limiter, bucket, request_id, limits)
+        try:
+            verdict = await self._limiter.reserve(bucket, request_id, cost, limits)
+        except BaseException:
+            await reservation.settle(0)  # it may have been taken, and nobody heard of it
+            raise
         if not verdict.allowed:
             raise QuotaExceeded(verdict)
-        return Reservation(self._limiter, bucket, request_id, limits)
+        return reservation
 
     async def take_courtesy(self, asker: Asker, request_id: str) -> None:
         """Count something that is free.

@@ -202,6 +202,7 @@ class Pipeline:
         if request.mode is not None and heard.transcript.segments:
             answer = await self._answer(request, request.mode, modes, heard.transcript, run)
         if request.only_cached and heard.kept_as is None:
+            await trail(heard.key, is_new=True)  # noted first: whatever ends this process, /forget-me finds it
             heard = replace(heard, kept_as=await self._keep(request, heard.transcript, run))
         not_kept = () if heard.kept_as else (Note(key=NoteKey.NOT_KEPT),)
         completion = answer.completion
@@ -257,7 +258,7 @@ class Pipeline:
                 )
         finally:
             self._spool.release(fetched)
-        return _Heard(transcript=_with_notes(transcript), cached=cached, sha256=fetched.sha256)
+        return _Heard(transcript=_with_notes(transcript), cached=cached, key=key, sha256=fetched.sha256)
 
     async def _hear(
         self, fetched: FetchedAudio, options: TranscriptionOptions, run: _Run, key: str, tell: OnNews
@@ -316,11 +317,12 @@ class Pipeline:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Heard:
-    """A transcript, the id under which it is kept, and where it came from."""
+    """A transcript, the id under which it is kept, and where it came from: ``key`` is the cache's, if it knows it."""
 
     transcript: Transcript
     kept_as: str | None = None
     cached: bool
+    key: str = ""
     sha256: str | None = None
 
 

@@ -23,6 +23,7 @@ from bot.core.models import (
     Task,
     Transcript,
 )
+from bot.core.quotas import RESERVATION_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
 
 SHORT: Final = 500
 """Characters of what is for an operator or a list; what is longer is cut, as it is no reason to lose a record."""
+
+LONGEST_S: Final = RESERVATION_S
+"""Seconds for which a request may run: a day is the longest audio that an operator can allow, heard as it is spoken.
+What is said to run for longer does not: its process was killed."""
 
 DEEPEST: Final = 64
 """Levels of a mode's result that are kept."""
@@ -201,6 +206,12 @@ class RequestRecord(_Record):
     token: str | None = Field(default=None, repr=False)
     token_ends_at: UnixTime | None = None
     placeholder_id: Snowflake | None = None
+
+    def as_of(self, now: float) -> RequestRecord:
+        """The record as it is to be read at ``now``: what has been running for `LONGEST_S` is interrupted."""
+        if self.state is RequestState.RUNNING and now - self.created_at >= LONGEST_S:
+            return self.model_copy(update={"state": RequestState.INTERRUPTED})
+        return self
 
 
 class Delivery(_Record):

@@ -294,6 +294,21 @@ async def test_the_same_request_takes_from_the_budget_once(limiter: RateLimiter)
         assert (await limiter.reserve(ADA, "a", 2, POOR)).budget_left == 2
 
 
+# --- what is counted ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("limiter", ["in process", "fallback", "redis away"], indirect=True)
+async def test_verdicts_on_what_costs_tokens_are_counted(
+    limiter: InProcessRateLimiter | FallbackRateLimiter, request: pytest.FixtureRequest
+) -> None:
+    for number in range(4):
+        await limiter.reserve(ADA, f"r{number}", 1, TEN)
+        await limiter.reserve(BucketId(guild_id=1, member_id=10, kind="courtesy"), f"r{number}", 1, TEN)
+    verdicts = {"allowed": 3, "refused": 1}
+    assert limiter.decisions == verdicts
+    assert limiter.made_here == ({} if "fallback" in request.node.name else verdicts)
+
+
 # --- in this process ------------------------------------------------------------------------------------------------
 
 

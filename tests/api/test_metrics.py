@@ -7,8 +7,16 @@ from bot.api.health import serve_health
 from bot.core.health import Health, Reading
 
 READINGS = (
-    Reading(name="limiter_decisions", help="Verdicts.", kind="counter", value=3, labels={"outcome": "allowed"}),
-    Reading(name="limiter_decisions", help="Verdicts.", kind="counter", value=1, labels={"outcome": "refused"}),
+    *(
+        Reading(
+            name="limiter_decisions",
+            help="Verdicts.",
+            kind="counter",
+            value=count,
+            labels={"verdict": verdict, "made_by": made_by},
+        )
+        for verdict, made_by, count in (("allowed", "redis", 3), ("allowed", "process", 2), ("refused", "redis", 1))
+    ),
     Reading(name="read_only", help="Whether new work is refused.", kind="gauge", value=1),
 )
 
@@ -27,7 +35,8 @@ async def test_figures_are_read_when_they_are_asked_for() -> None:
         for sample in family.samples
     }
     assert samples == {
-        ("earshot_limiter_decisions_total", "allowed"): 3.0,
-        ("earshot_limiter_decisions_total", "refused"): 1.0,
+        ("earshot_limiter_decisions_total", "redis", "allowed"): 3.0,
+        ("earshot_limiter_decisions_total", "process", "allowed"): 2.0,
+        ("earshot_limiter_decisions_total", "redis", "refused"): 1.0,
         ("earshot_read_only",): 1.0,
     }

@@ -30,8 +30,8 @@ from bot.core.load import Load, ReadOnly
 from bot.core.models import Asker, AudioLink, KeptTranscript, Request
 from bot.core.modes import LimitsBlock
 from bot.core.pipeline import Pipeline
-from bot.core.quotas import DAY_S, HOUR_S, BucketId, Limits
-from bot.core.records import AuditEntry, RequestState, TierSetting
+from bot.core.quotas import DAY_S, HOUR_S, BucketId, Limits, Verdict
+from bot.core.records import AuditEntry, RequestRecord, RequestState, TierSetting
 from tests.fakes import (
     HANG,
     FakeClock,
@@ -52,6 +52,8 @@ from tests.waiting import until
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
+
+    from bot.core.models import Transcript
 
 GUILD, ADA, BOB, ROLE = 11, 21, 22, 31
 LIMITS = Limits(per_hour=10, burst=3)
@@ -74,7 +76,7 @@ class World:
         self.model = parts.get("model") or FakeCompletionModel("All is well.")
         self.transcriber = parts.get("transcriber") or FakeTranscriber()
         self.fetcher = parts.get("fetcher") or FakeFetcher(*(some_fetched(sha256=f"{n:064x}") for n in range(500)))
-        self.store = FakeTranscriptStore()
+        self.store = parts.get("store") or FakeTranscriptStore()
         self.modes = FakeModeSource(
             a_mode(), a_mode("minutes"), a_mode("dear").model_copy(update={"limits": LimitsBlock(cost=2)})
         )
@@ -82,9 +84,9 @@ class World:
         self.settings = StoredSettings(documents, clock=self.clock)
         cache = InProcessCache(max_bytes=1 << 20, now=self.clock, jitter=lambda: 1.0)
         self.shared = some_shared_work(cache)
-        self.requests = StoredRequests(documents, cache=cache, now=self.clock)
+        self.requests = parts.get("requests", StoredRequests)(documents, cache=cache, now=self.clock)
         self.deliveries = StoredDeliveries(documents, now=self.clock)
-        self.limiter = InProcessRateLimiter(self.clock)
+        self.limiter = parts.get("limiter", InProcessRateLimiter)(self.clock)
         self.fair_use = FairUse(
             self.limiter,
             self.settings,
@@ -110,7 +112,7 @@ class World:
             fair_use=self.fair_use,
             read_only=ReadOnly(self.load, enter_s=600),
             settings=self.settings,
-            requests=parts.get("requests") or self.requests,
+            requests=self.requests,
             deliveries=self.deliveries,
             modes=self.modes,
             keeping=Keeping(days=days, across_guilds=parts.get("across_guilds", False)),
@@ -135,6 +137,52 @@ class World:
     async def set(self, **changes: object) -> None:
         entry = AuditEntry(guild_id=GUILD, at=self.clock(), who=1, what="settings")
         await self.settings.change(GUILD, lambda known: known.model_copy(update=changes), entry)
+
+
+class Held:
+    """Something that answers late, and was done meanwhile."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.held: str | None = None
+        self.waiting = False
+        self.go_on = asyncio.Event()
+
+    async def wait_if(self, what: str) -> None:
+        if what == self.held:
+            self.waiting = True
+            await self.go_on.wait()
+
+
+class HeldLimiter(Held, InProcessRateLimiter):
+    """Buckets; ``held`` is the kind that answers late."""
+
+    async def reserve(self, bucket: BucketId, request_id: str, cost: int, limits: Limits) -> Verdict:
+        verdict = await super().reserve(bucket, request_id, cost, limits)
+        await self.wait_if(bucket.kind)
+        return verdict
+
+
+class HeldRequests(Held, StoredRequests):
+    """Records; ``held`` is the state in which they are kept late."""
+
+    async def put(self, record: RequestRecord, *, keep_s: float) -> None:
+        await self.wait_if(record.state)
+        await super().put(record, keep_s=keep_s)
+
+
+async def cancelled(world: World, when: Callable[[], object]) -> None:
+    """Cancel a request, twice, and then let go on what holds it."""
+    task = asyncio.create_task(world.desk.serve(world.request()))
+    await until(when)
+    for _ in range(2):
+        task.cancel()
+        await asyncio.sleep(0)
+    for held in (world.limiter, world.requests):
+        if isinstance(held, Held):
+            held.go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
 
 
 def same_file(times: int = 50) -> FakeFetcher:
@@ -224,6 +272,13 @@ async def test_a_cancelled_request_costs_nothing_and_is_entered_as_interrupted()
     assert await world.left() == 3
     (record,) = await world.requests.of_member(GUILD, ADA)
     assert record.state is RequestState.INTERRUPTED
+
+
+async def test_a_slip_is_forgiven_although_its_request_is_cancelled_meanwhile() -> None:
+    world = World(decoder=FakeDecoder(NotAudio("x")), limiter=HeldLimiter)
+    world.limiter.held = "courtesy"
+    await cancelled(world, lambda: world.limiter.waiting)
+    assert await world.left() == 3
 
 
 async def test_slips_are_free_but_not_without_end() -> None:
@@ -411,14 +466,64 @@ async def test_a_cached_result_is_entered_with_where_it_lies() -> None:
     assert len(records) == 3
 
 
+async def test_a_cached_result_is_entered_before_its_transcript_is_kept() -> None:
+    class Full(FakeTranscriptStore):
+        asked = 0
+
+        async def put(self, request_id: str, transcript: Transcript, *, keep_s: float) -> None:
+            self.asked += 1
+            if self.asked > 1:
+                await asyncio.get_running_loop().create_future()  # nobody fulfils it
+            await super().put(request_id, transcript, keep_s=keep_s)
+
+    store = Full()
+    world = World(fetcher=same_file(), store=store)
+    await world.desk.serve(world.request())
+    world.load.wait_s = 700
+    task = asyncio.create_task(world.desk.serve(world.request()))
+    await until(lambda: store.asked == 2)
+    states = [record.state for record in await world.requests.of_member(GUILD, ADA)]
+    assert sorted(states) == [RequestState.DONE, RequestState.RUNNING], "a crash here leaves nothing unfound"
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    states = [record.state for record in await world.requests.of_member(GUILD, ADA)]
+    assert sorted(states) == [RequestState.DONE, RequestState.INTERRUPTED]
+
+
+async def test_a_request_that_is_cancelled_while_it_pays_leaves_nothing_behind() -> None:
+    world = World(limiter=HeldLimiter)
+    world.limiter.held = "tokens"
+    await cancelled(world, lambda: world.limiter.waiting)
+    assert await world.left() == 3
+    assert await world.requests.of_member(GUILD, ADA) == []
+
+
+async def test_a_request_that_is_cancelled_while_it_is_entered_is_interrupted() -> None:
+    world = World(requests=HeldRequests)
+    world.requests.held = RequestState.RUNNING
+    await cancelled(world, lambda: world.requests.waiting)
+    (record,) = await world.requests.of_member(GUILD, ADA)
+    assert (record.state, record.price) == (RequestState.INTERRUPTED, 0)
+    assert await world.left() == 3
+
+
+async def test_work_that_is_cancelled_once_it_is_done_is_found_and_costs_nothing() -> None:
+    world = World(requests=HeldRequests)
+    world.requests.held = RequestState.DONE
+    await cancelled(world, lambda: world.requests.waiting)
+    (record,) = await world.requests.of_member(GUILD, ADA)
+    assert (record.state, record.price) == (RequestState.DONE, 0)
+    assert record.result is not None
+    assert await world.deliveries.pending(GUILD, ADA) == {record.id}, "it is marked as not having reached its member"
+    assert await world.left() == 3
+
+
 async def test_a_store_that_is_away_costs_the_entry_and_nothing_else() -> None:
     class Away(StoredRequests):
         async def put(self, record: object, *, keep_s: float) -> None:
             raise StoreUnavailable(f"{record!r:.10} for {keep_s}")
 
-    documents = InProcessDocuments(now=FakeClock())
-    cache = InProcessCache(max_bytes=1 << 20, now=FakeClock(), jitter=lambda: 1.0)
-    world = World(requests=Away(documents, cache=cache, now=FakeClock()))
+    world = World(requests=Away)
     assert (await world.desk.serve(world.request())).result is not None
 
 

@@ -63,7 +63,9 @@ class InProcessRateLimiter:
         self._now = now
         self._most = reservations
         self.decisions: Counter[str] = Counter()
-        """How many there were so far: "allowed" and "refused"."""
+        """Verdicts so far on what costs tokens: "allowed" and "refused"."""
+        self.made_here = self.decisions
+        """Those of them that Redis did not give: all."""
         self._buckets: dict[BucketId, _Held] = {}
         self._budgets: dict[int | None, Budget] = {}
         self._reservations: OrderedDict[_ReservationId, _Reservation] = OrderedDict()
@@ -79,16 +81,20 @@ class InProcessRateLimiter:
         Raises:
             ValueError: a cost below zero, or no id.
         """
+        verdict = self._reserve(bucket, known_by(request_id), cost, limits)
+        if bucket.kind == "tokens":
+            self.decisions["allowed" if verdict.allowed else "refused"] += 1
+        return verdict
+
+    def _reserve(self, bucket: BucketId, request_id: str, cost: int, limits: Limits) -> Verdict:
         now, price = self._now(), price_in(limits, cost)
         held, budget = self._refilled(bucket, limits, now), self._budget(bucket.guild_id, now)
-        key = _key(bucket, known_by(request_id))
+        key = _key(bucket, request_id)
         self._forget_reservations(now)
         if before := self._reservations.get(key):
             return granted(before.cost, held, budget, limits, now=now)
         if not payable(price, held, budget, limits):
-            self.decisions["refused"] += 1
             return refused(price, held, budget, limits, now=now)
-        self.decisions["allowed"] += 1
         held = self._put(bucket, held.taken(price), limits, now)
         if limits.daily is not None:
             budget = self._budgets[bucket.guild_id] = budget.taken(price)

@@ -66,7 +66,7 @@ class StoredRequests:
         if raw is None or raw == FORGOTTEN:
             raise NotFound(f"request {request_id}")
         try:
-            return REQUEST.decode(raw)
+            return REQUEST.decode(raw).as_of(self._now())
         except RecordTooNew:
             raise
         except RecordInvalid as exc:
@@ -117,7 +117,7 @@ class StoredRequests:
                 gone.append(request_id)
                 continue
             try:
-                records.append(REQUEST.decode(raw))
+                records.append(REQUEST.decode(raw).as_of(self._now()))
             except RecordInvalid as exc:
                 logger.warning("request {} is left out: {}", request_id, exc)
         return records, gone

@@ -35,8 +35,8 @@ class FallbackRateLimiter:
     when it is back: in the background, and for a bucket that is used before it is used.
 
     Attributes:
-        local: whether the last decision was made here.
-        decisions: how many there were so far: "allowed" and "refused", and "local" of both.
+        decisions: verdicts so far on what costs tokens: "allowed" and "refused".
+        made_here: those of them that Redis did not give.
 
     Args:
         redis: what usually decides. It is closed by whoever made it.
@@ -60,13 +60,8 @@ class FallbackRateLimiter:
         self._untold = _Untold(remembered)
         self._tell_every_s = tell_every_s
         self._teller: asyncio.Task[None] | None = None
-        self.local = False
         self.decisions: Counter[str] = Counter()
-
-    @property
-    def untold(self) -> int:
-        """Decisions that Redis does not know yet."""
-        return len(self._untold)
+        self.made_here = self._here.decisions
 
     async def reserve(self, bucket: BucketId, request_id: str, cost: int, limits: Limits) -> Verdict:
         """See `RateLimiter`; never raises `StoreUnavailable`.
@@ -82,7 +77,8 @@ class FallbackRateLimiter:
                 self._here.assume_reserved(bucket, request_id, verdict)
         except StoreUnavailable:
             verdict = await self._reserve_here(bucket, request_id, cost, limits, asked=asked)
-        self.decisions["allowed" if verdict.allowed else "refused"] += 1
+        if bucket.kind == "tokens":
+            self.decisions["allowed" if verdict.allowed else "refused"] += 1
         return verdict
 
     async def settle(self, bucket: BucketId, request_id: str, cost: int, limits: Limits) -> None:
@@ -93,10 +89,8 @@ class FallbackRateLimiter:
         try:
             await self._tell(bucket)
             await self._redis.settle(bucket, request_id, cost, limits)
-            self.local = False
             self._here.assume_settled(bucket, request_id)
         except StoreUnavailable:
-            self.local = True
             await self._begun(bucket, limits).settle(bucket, request_id, cost, limits)
             before = self._untold.get(bucket, request_id) or _Decision(limits=limits)
             if before.final is None:
@@ -108,7 +102,6 @@ class FallbackRateLimiter:
             await self._tell(bucket)
             return self._learnt(await self._redis.preview(bucket, cost, limits))
         except StoreUnavailable:
-            self.local = True
             return await self._begun(bucket, limits).preview(bucket, cost, limits)
 
     async def reset(self, bucket: BucketId, limits: Limits) -> None:
@@ -116,9 +109,7 @@ class FallbackRateLimiter:
         try:
             await self._tell(bucket)
             await self._redis.reset(bucket, limits)
-            self.local = False
         except StoreUnavailable:
-            self.local = True
             await self._begun(bucket, limits).reset(bucket, limits)
             self._untold.remove(bucket, _RESET)  # it goes after what was decided since
             self._remember(bucket, _RESET, _Decision(limits=limits))
@@ -136,8 +127,6 @@ class FallbackRateLimiter:
         here = self._begun(bucket, limits)
         before = here.knows(bucket, request_id)
         verdict = await here.reserve(bucket, request_id, cost, limits)
-        self.local = True
-        self.decisions["local"] += 1
         if verdict.allowed and not before:
             self._untold.remove(bucket, request_id)  # it comes after what was decided since
             self._remember(bucket, request_id, _Decision(limits=limits, cost=verdict.cost))
@@ -147,7 +136,6 @@ class FallbackRateLimiter:
         return verdict
 
     def _learnt(self, verdict: Verdict) -> Verdict:
-        self.local = False
         self._ahead_s = verdict.now - self._now()
         return verdict
 

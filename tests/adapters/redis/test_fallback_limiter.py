@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import aclosing, asynccontextmanager
-from typing import TYPE_CHECKING, TypeVar
+from contextlib import aclosing, asynccontextmanager, suppress
+from copy import deepcopy
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bot.adapters.in_process.documents import InProcessDocuments
+from bot.adapters.records import StoredSettings
+from bot.adapters.redis import keys
 from bot.adapters.redis.connections import RedisServer
 from bot.adapters.redis.fallback_limiter import FallbackRateLimiter
 from bot.adapters.redis.limiter import RedisRateLimiter
 from bot.core.errors import StoreUnavailable
+from bot.core.fair_use import FairUse, Reservation
+from bot.core.models import Asker
 from bot.core.quotas import DAY_S, BucketId, Limits, Verdict
 from tests.fakes import FakeClock
 from tests.redis_servers import CALM
@@ -65,10 +71,9 @@ class UnsteadyLimiter(RedisRateLimiter):
             task.cancel()
             raise StoreUnavailable("away")
         if self.mode == "deaf":
-            known = self._buckets, self._budgets
-            self._buckets, self._budgets = type(known[0])(9), type(known[1])(9)
+            known = {name: deepcopy(vars(self)[name]) for name in ("_buckets", "_budgets")}
             await task
-            self._buckets, self._budgets = known
+            vars(self).update(known)
             raise StoreUnavailable("deaf")
         return await task
 
@@ -91,6 +96,13 @@ class Scene:
 
     async def reserve(self, *request_ids: str, cost: int = 1, limits: Limits = TEN) -> list[bool]:
         return [(await self.fallback.reserve(ADA, each, cost, limits)).allowed for each in request_ids]
+
+
+def is_settled(process: RedisProcess, request_id: str) -> bool:
+    """Whether Redis knows that a request of Ada's has ended."""
+    with process.client() as client:
+        held: Any = client.get(keys.reservation(ADA, request_id))
+    return held is not None and held.startswith(b"settled")
 
 
 @asynccontextmanager
@@ -133,10 +145,9 @@ async def test_redis_is_told_in_the_background(store_process: RedisProcess) -> N
         scene.redis.mode = "away"
         await scene.reserve("a", "b")
         await scene.fallback.settle(ADA, "b", 0, TEN)
-        assert scene.fallback.untold == 2
         assert await scene.left() == 3
         scene.redis.mode = "there"
-        await until(lambda: scene.fallback.untold == 0)
+        await until(lambda: is_settled(store_process, "b"))
         assert await scene.left() == pytest.approx(2)
 
 
@@ -146,7 +157,7 @@ async def test_redis_is_told_before_the_bucket_is_used(store_process: RedisProce
         assert await scene.reserve("a", "b") == [True, True]
         scene.redis.mode = "there"
         assert await scene.reserve("c", "d") == [True, False]
-        assert scene.fallback.untold == 0
+        assert await scene.left() == pytest.approx(0)
 
 
 async def test_redis_is_told_at_the_end(store_process: RedisProcess) -> None:
@@ -285,7 +296,6 @@ async def test_it_remembers_so_many_decisions_and_no_more(store_process: RedisPr
         scene.redis.mode = "away"
         for number in range(5):
             await scene.fallback.reserve(BucketId(guild_id=number, member_id=1), "a", 2, TEN)
-        assert scene.fallback.untold == 3
         scene.redis.mode = "there"
         await scene.fallback.aclose()
         left = [await scene.left(BucketId(guild_id=number, member_id=1)) for number in range(5)]
@@ -295,14 +305,40 @@ async def test_it_remembers_so_many_decisions_and_no_more(store_process: RedisPr
 async def test_it_counts_what_it_decides_and_says_where(store_process: RedisProcess) -> None:
     async with a_scene(store_process) as scene:
         await scene.reserve("a", "b", cost=2)
-        assert not scene.fallback.local
+        assert (scene.fallback.decisions, scene.fallback.made_here) == ({"allowed": 1, "refused": 1}, {})
         scene.redis.mode = "away"
-        await scene.reserve("c", "d")
-        assert scene.fallback.local
-        assert scene.fallback.decisions == {"allowed": 2, "refused": 2, "local": 2}
-        scene.redis.mode = "there"
-        await scene.fallback.settle(ADA, "a", 0, TEN)
-        assert not scene.fallback.local
+        await scene.reserve("c", "c", "d")
+        assert scene.fallback.decisions == {"allowed": 3, "refused": 2}
+        assert scene.fallback.made_here == {"allowed": 2, "refused": 1}
+
+
+async def test_a_refund_is_made_although_its_request_is_cancelled_before_there_is_a_connection(
+    store_process: RedisProcess,
+) -> None:
+    async with a_scene(store_process) as scene:
+        await scene.other.reserve(ADA, "a", 3, TEN)
+        task = asyncio.create_task(Reservation(scene.fallback, ADA, "a", TEN).settle(0))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert await scene.left() == pytest.approx(3)
+
+
+@pytest.mark.parametrize("turns", range(8))
+async def test_whatever_a_cancelled_request_took_is_given_back(store_process: RedisProcess, turns: int) -> None:
+    async with a_scene(store_process) as scene:
+        settings = StoredSettings(InProcessDocuments(now=scene.clock), clock=scene.clock)
+        fair_use = FairUse(scene.fallback, settings, default=POOR, caps=POOR, outside=POOR)
+        await scene.fallback.preview(BOB, 0, POOR)  # there is a connection
+        task = asyncio.create_task(fair_use.reserve(Asker(guild_id=1, channel_id=2, member_id=10), "a", 2))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await (await task).settle(0)  # it was there already
+        verdict = await scene.other.preview(ADA, 0, POOR)
+        assert (verdict.remaining, verdict.budget_left) == (3, 4)
 
 
 async def test_it_goes_through_a_real_outage(own_store: RedisProcess) -> None:
@@ -315,9 +351,8 @@ async def test_it_goes_through_a_real_outage(own_store: RedisProcess) -> None:
     assert allowed == [True, True, False, False]
     await fallback.settle(ADA, "a", 0, TEN)
     own_store.start()
-    await until(lambda: fallback.untold == 0)
+    await until(lambda: is_settled(own_store, "a"))
     verdict = await fallback.preview(ADA, 1, TEN)
-    assert not fallback.local
     assert verdict.remaining == pytest.approx(0, abs=0.1), "three, less one kept of the first, less two"
     await fallback.aclose()
     await redis.aclose()
@@ -367,7 +402,6 @@ async def outages_on(scene: Scene, schedule: list[Step]) -> None:
         assert sum(kept.values()) <= granted_at(scene)
     scene.redis.mode = "there"
     await scene.fallback.aclose()
-    assert scene.fallback.untold == 0
     assert sum(kept.values()) + await scene.left() <= granted_at(scene), "Redis knows of everything"
 
 
