@@ -9,8 +9,8 @@ from discord import app_commands
 from discord.ext import commands
 
 from bot.presentation.messages import text
-from bot.presentation.moderation import member_of
 from bot.presentation.privacy_page import ForgetButton, KeepButton, kept_answer
+from bot.presentation.requests import asker_of
 
 if TYPE_CHECKING:
     from bot.core import privacy
@@ -27,14 +27,15 @@ class Privacy(commands.Cog):
         self._privacy = privacy
 
     @app_commands.command(name="forget-me", description=text("command.forget_me"))
-    @app_commands.guild_only()
+    @app_commands.allowed_contexts(guilds=True, dms=True, private_channels=True)
+    @app_commands.allowed_installs(guilds=True, users=True)
     async def forget_me(self, interaction: discord.Interaction) -> None:
         """Show what is kept, and ask."""
 
         async def make() -> Answer:
-            member = member_of(interaction)
-            kept = await self._privacy.kept(member.guild.id, member.id)
-            return kept_answer(kept, member.id, locale=str(interaction.locale))
+            asker = asker_of(interaction)
+            kept = await self._privacy.kept(asker.guild_id, asker.member_id)
+            return kept_answer(kept, asker, locale=str(interaction.locale))
 
         await self._reception.hand_over(interaction, make)
 

@@ -43,7 +43,8 @@ class Quota(commands.Cog):
 
     @app_commands.command(description=text("command.quota"))
     @app_commands.describe(member=text("option.quota.member"), reset=text("option.quota.reset"))
-    @app_commands.guild_only()
+    @app_commands.allowed_contexts(guilds=True, dms=True, private_channels=True)
+    @app_commands.allowed_installs(guilds=True, users=True)
     async def quota(
         self,
         interaction: discord.Interaction,
@@ -53,7 +54,7 @@ class Quota(commands.Cog):
         """Show a bucket, which a moderator may have filled first."""
 
         async def make() -> Answer:
-            whose = member or member_of(interaction)
+            whose = member or interaction.user
             is_other = whose.id != interaction.user.id
             if is_other or reset:
                 await require_moderator(interaction, self._settings)
@@ -64,6 +65,7 @@ class Quota(commands.Cog):
                 await self._fair_use.quota(asker),
                 self._modes.current().values(),
                 locale=str(interaction.locale),
+                outside=asker.guild_id is None,
                 of_member=whose.id if is_other else None,
                 was_reset=reset,
             )

@@ -12,19 +12,20 @@ from loguru import logger
 
 from bot.core.errors import EarshotError
 from bot.presentation.messages import text
-from bot.presentation.moderation import member_of
-from bot.presentation.replies import Answer
-from bot.presentation.results_page import result_line, result_names, results_answer
+from bot.presentation.requests import asker_of
+from bot.presentation.results_page import deleted_answer, result_names, results_answer
 from bot.presentation.results_shelf import MAX_OPTIONS, ResultShelf, ResultsMenu
 
 if TYPE_CHECKING:
     from bot.presentation.client import EarshotBot
     from bot.presentation.reception import Reception
+    from bot.presentation.replies import Answer
 
 
-@app_commands.guild_only()
+@app_commands.allowed_contexts(guilds=True, dms=True, private_channels=True)
+@app_commands.allowed_installs(guilds=True, users=True)
 class Results(commands.GroupCog, group_name="results", group_description=text("command.results")):
-    """Lists, opens and deletes a member's own results in a guild."""
+    """Lists, opens and deletes a member's own results."""
 
     def __init__(self, reception: Reception, shelf: ResultShelf) -> None:
         self._reception = reception
@@ -35,10 +36,12 @@ class Results(commands.GroupCog, group_name="results", group_description=text("c
         """Show all, with a menu that opens the newest."""
 
         async def make() -> Answer:
-            member, locale = member_of(interaction), str(interaction.locale)
-            records = await self._shelf.of(member)
-            answer = results_answer(records, await self._shelf.undelivered(member), locale=locale)
-            return replace(answer, extra_items=(ResultsMenu(member.id, locale, records),)) if records else answer
+            asker, locale = asker_of(interaction), str(interaction.locale)
+            records = await self._shelf.of(asker)
+            undelivered = await self._shelf.undelivered(asker)
+            answer = results_answer(records, undelivered, outside=asker.guild_id is None, locale=locale)
+            menu = ResultsMenu(str(asker.member_id), locale, records)
+            return replace(answer, extra_items=(menu,)) if records else answer
 
         await self._reception.hand_over(interaction, make)
 
@@ -48,7 +51,7 @@ class Results(commands.GroupCog, group_name="results", group_description=text("c
         """Show one again."""
 
         async def make() -> Answer:
-            return await self._shelf.open(member_of(interaction), result, str(interaction.locale))
+            return await self._shelf.open(asker_of(interaction), result, str(interaction.locale))
 
         await self._reception.hand_over(interaction, make)
 
@@ -58,9 +61,8 @@ class Results(commands.GroupCog, group_name="results", group_description=text("c
         """Forget one."""
 
         async def make() -> Answer:
-            locale = str(interaction.locale)
-            record = await self._shelf.delete(member_of(interaction), result)
-            return Answer(description=text("results.deleted", locale, name=result_line(record, locale)))
+            record = await self._shelf.delete(asker_of(interaction), result)
+            return deleted_answer(record, locale=str(interaction.locale))
 
         await self._reception.hand_over(interaction, make)
 
@@ -69,7 +71,7 @@ class Results(commands.GroupCog, group_name="results", group_description=text("c
     async def complete_result(self, interaction: discord.Interaction, typed: str) -> list[app_commands.Choice[str]]:
         """Own results that fit what has been typed; none while the store is away."""
         try:
-            records = await self._shelf.of(member_of(interaction))
+            records = await self._shelf.of(asker_of(interaction))
         except EarshotError as exc:
             logger.info("no results can be suggested: {}", exc)
             return []

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
 
     from bot.core.completion import Completion, CompletionTask
     from bot.core.models import (
@@ -206,7 +206,7 @@ class RateLimiter(Protocol):
 
 
 class Cache(Protocol):
-    """Finished work, for a while. It may lose anything at any time and never fails: what cannot be had is a miss."""
+    """Finished work, for a while. It may lose anything at any time: what cannot be had is a miss, and no error."""
 
     async def get(self, key: str) -> bytes | None:
         """What was put, or None."""
@@ -217,7 +217,11 @@ class Cache(Protocol):
         ...
 
     async def delete(self, *keys: str) -> None:
-        """Forget them."""
+        """Forget them.
+
+        Raises:
+            StoreUnavailable: some of them may still be there.
+        """
         ...
 
 
@@ -257,7 +261,11 @@ class SettingsStore(Protocol):
     """The guilds' settings. May raise `StoreUnavailable`, and `RecordTooNew` for what a later version wrote."""
 
     async def get(self, guild_id: int) -> GuildSettings:
-        """A guild's settings; the defaults where nothing was ever set."""
+        """What holds for members, if need be as it was known last; the defaults where nothing was ever set."""
+        ...
+
+    async def look_up(self, guild_id: int) -> GuildSettings:
+        """A guild's settings as they are now, for those who decide by them; never from memory."""
         ...
 
     async def change(
@@ -266,8 +274,12 @@ class SettingsStore(Protocol):
         """Apply ``change`` to the present settings, and note ``entry``; two at a time both count."""
         ...
 
+    async def keep(self, guild_ids: Iterable[int]) -> None:
+        """The bot is in these guilds. Settings of a guild that is not named for long go, also where nobody saw why."""
+        ...
+
     async def expire(self, guild_id: int, *, within_s: float) -> None:
-        """Forget a guild that the bot has left, in a while; `get` of a guild that came back keeps it."""
+        """Forget a guild that the bot has left, in a while; unless it comes back (`keep`)."""
         ...
 
 
@@ -332,10 +344,6 @@ class Leases(Protocol):
 
     async def release(self, name: str, owner: str) -> None:
         """Give it back, if one has it."""
-        ...
-
-    async def holder(self, name: str) -> str | None:
-        """Who has it."""
         ...
 
 

@@ -1,14 +1,15 @@
 """What is kept of a member, and how it is forgotten.
 
-A member's requests stand in an index; every kind of thing that a request leaves behind (`Traces`) is found by it. So
-forgetting takes the kinds one by one and the requests, with the index, last: whatever interrupts it, another run finds
-what is left and finishes. A request that still runs while its member is forgotten leaves nothing when it ends: what is
-forgotten stays so, see ``bot/adapters/records``.
+A member's requests stand in an index; everything that a request leaves behind is found by it. So forgetting takes the
+requests in batches, of each batch the cache first and the requests, with their places in the index, last: whatever
+interrupts it, another run finds what is left and finishes, and where the cache is away nothing is touched.
+A request that still runs while its member is forgotten leaves nothing when it ends: what is forgotten stays so, see
+``bot/adapters/records``.
 
 Not forgotten are the member's rate buckets. They hold two numbers and nothing that was said, and end by themselves
 within hours; deleting them would be a way around the limits. What others share of a request meanwhile (the news of a
-transcription that several wait for) ends within a minute. The cache forgets at once where it can be reached, or else
-when its time is over, within a day.
+transcription that several wait for) ends within a minute. A record that cannot be read goes with the rest, but what
+it named in the cache ends only when its time is over: those records are counted, and members are told.
 """
 
 from __future__ import annotations
@@ -30,13 +31,18 @@ BATCH: Final = 100
 class Kept:
     """How much is kept of a member, or was.
 
-    ``results`` are requests of which a mode made something, those apart whose record is damaged; ``oldest`` is the Unix
-    time of the oldest request, None where there is none.
+    ``results`` are requests of which a mode made something; ``oldest`` is the Unix time of the oldest request, None
+    where there is none. ``unread`` are requests whose record cannot be read: damaged, or of a later version.
     """
 
     results: int = 0
     transcripts: int = 0
     oldest: float | None = None
+    unread: int = 0
+
+    def __bool__(self) -> bool:
+        """Whether there is anything. A request that failed left only that it was made, which is something."""
+        return bool(self.results or self.transcripts or self.unread) or self.oldest is not None
 
     def __add__(self, other: Kept) -> Kept:
         times = [time for time in (self.oldest, other.oldest) if time is not None]
@@ -44,27 +50,11 @@ class Kept:
             results=self.results + other.results,
             transcripts=self.transcripts + other.transcripts,
             oldest=min(times, default=None),
+            unread=self.unread + other.unread,
         )
 
 
 # --- what it asks of the world --------------------------------------------------------------------------------------
-
-
-class Traces(Protocol):
-    """One kind of thing that may be kept of a member. May raise `StoreUnavailable`."""
-
-    @property
-    def name(self) -> str:
-        """For the log."""
-        ...
-
-    async def count(self, guild_id: int | None, member_id: int) -> Kept:
-        """What there is."""
-        ...
-
-    async def forget(self, guild_id: int | None, member_id: int) -> Kept:
-        """Delete it; what went. Done again after it was interrupted, it deletes the rest."""
-        ...
 
 
 class MemberRequests(Protocol):
@@ -111,10 +101,9 @@ class Privacy:
 
     Args:
         requests: with the index.
-        transcripts: that the requests made.
+        transcripts: that the requests made. One that somebody else made, and that was only used again, is not theirs.
         deliveries: answers on their way.
         cache: finished work, which the records name.
-        more: other kinds of traces; forgotten before the requests, so that they can use their index.
     """
 
     def __init__(
@@ -124,14 +113,11 @@ class Privacy:
         transcripts: MemberTranscripts,
         deliveries: MemberDeliveries,
         cache: Cache,
-        more: Sequence[Traces] = (),
     ) -> None:
-        self._traces: tuple[Traces, ...] = (
-            *more,
-            _Transcripts(requests, transcripts),
-            _Deliveries(deliveries),
-            _Requests(requests, transcripts, cache),  # the last, as it takes the index
-        )
+        self._requests = requests
+        self._transcripts = transcripts
+        self._deliveries = deliveries
+        self._cache = cache
 
     async def kept(self, guild_id: int | None, member_id: int) -> Kept:
         """What is kept of a member in a guild; ``guild_id`` None is outside all guilds.
@@ -140,8 +126,8 @@ class Privacy:
             StoreUnavailable: it cannot be looked up now.
         """
         total = Kept()
-        for traces in self._traces:
-            total += await traces.count(guild_id, member_id)
+        for batch in _batches(await self._requests.ids(guild_id, member_id)):
+            total += await self._of(batch, await self._requests.read(batch))
         return total
 
     async def forget(self, guild_id: int | None, member_id: int) -> Kept:
@@ -151,80 +137,23 @@ class Privacy:
             StoreUnavailable: some of it is still there.
         """
         gone = Kept()
-        for traces in self._traces:
-            gone += await traces.forget(guild_id, member_id)
-        return gone
-
-
-class _Transcripts:
-    """What the member's requests heard. One that somebody else made, and that was only used again, is not theirs."""
-
-    name = "transcripts"
-
-    def __init__(self, requests: MemberRequests, transcripts: MemberTranscripts) -> None:
-        self._requests = requests
-        self._transcripts = transcripts
-
-    async def count(self, guild_id: int | None, member_id: int) -> Kept:
-        ids = await self._requests.ids(guild_id, member_id)
-        return Kept(transcripts=sum([await self._transcripts.kept(batch) for batch in _batches(ids)]))
-
-    async def forget(self, guild_id: int | None, member_id: int) -> Kept:
-        gone = 0
-        for batch in _batches(await self._requests.ids(guild_id, member_id)):
-            gone += await self._transcripts.kept(batch)
-            await self._transcripts.delete(*batch)
-        return Kept(transcripts=gone)
-
-
-class _Deliveries:
-    """Answers on their way; they count with their requests."""
-
-    name = "deliveries"
-
-    def __init__(self, deliveries: MemberDeliveries) -> None:
-        self._deliveries = deliveries
-
-    async def count(self, guild_id: int | None, member_id: int) -> Kept:  # noqa: ARG002 - the port's
-        return Kept()
-
-    async def forget(self, guild_id: int | None, member_id: int) -> Kept:
-        await self._deliveries.forget(guild_id, member_id)
-        return Kept()
-
-
-class _Requests:
-    """Records with the results in them, and what they name in the cache."""
-
-    name = "requests"
-
-    def __init__(self, requests: MemberRequests, transcripts: MemberTranscripts, cache: Cache) -> None:
-        self._requests = requests
-        self._transcripts = transcripts
-        self._cache = cache
-
-    async def count(self, guild_id: int | None, member_id: int) -> Kept:
-        total = Kept()
-        for batch in _batches(await self._requests.ids(guild_id, member_id)):
-            total += _of(await self._requests.read(batch))
-        return total
-
-    async def forget(self, guild_id: int | None, member_id: int) -> Kept:
-        gone = Kept()
         for batch in _batches(await self._requests.ids(guild_id, member_id)):
             records = await self._requests.read(batch)
             await self._cache.delete(*{key for record in records for key in record.cache_keys})
-            await self._transcripts.delete(*batch)  # of those too that have come since transcripts were looked for
+            gone += await self._of(batch, records)
+            await self._transcripts.delete(*batch)
             await self._requests.bury(guild_id, member_id, batch)
-            gone += _of(records)
+        await self._deliveries.forget(guild_id, member_id)
         return gone
 
-
-def _of(records: Sequence[RequestRecord]) -> Kept:
-    return Kept(
-        results=sum(record.result is not None for record in records),
-        oldest=min((record.created_at for record in records), default=None),
-    )
+    async def _of(self, request_ids: Sequence[str], records: Sequence[RequestRecord]) -> Kept:
+        """What there is of a batch, of which ``records`` can be read."""
+        return Kept(
+            results=sum(record.result is not None for record in records),
+            transcripts=await self._transcripts.kept(request_ids),
+            oldest=min((record.created_at for record in records), default=None),
+            unread=len(request_ids) - len(records),
+        )
 
 
 def _batches(ids: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -1,8 +1,8 @@
 """Keeps the commands that Discord shows equal to those of the command tree.
 
 Slash commands are guild commands, as they appear at once; message commands are global, as the answer to them can be
-wanted anywhere. The tree holds both as global ones and finds them by name in either scope, so this is the one place
-that knows about scopes.
+wanted anywhere. So are the slash commands that users need outside guilds, where they may use the bot there. The tree
+holds all as global ones and finds them by name in either scope, so this is the one place that knows about scopes.
 
 Discord allows 200 creations a day in a guild: where nothing changed, nothing is written, and where something did, one
 bulk overwrite edits commands of the same name rather than creating them anew.
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from discord.ext import commands
+
+_AnyCommand = app_commands.Command[Any, ..., Any] | app_commands.Group | app_commands.ContextMenu
 
 _ONLY_GLOBAL: Final = ("contexts", "integration_types", "dm_permission")
 _DEFAULTS: Final[Mapping[str, object]] = {
@@ -45,17 +47,19 @@ class CommandSync:
 
     Args:
         bot: whose commands they are.
-        allows: says which guilds may use them; the others are shown none.
+        allows: says which guilds may use them, the others are shown none; and whether users may outside guilds (None).
     """
 
-    def __init__(self, bot: commands.Bot, allows: Callable[[int], bool] = lambda _: True) -> None:
+    def __init__(
+        self, bot: commands.Bot, allows: Callable[[int | None], bool] = lambda guild: guild is not None
+    ) -> None:
         self._bot = bot
         self._allows = allows
-        self._ids: dict[int, dict[str, int]] = {}
+        self._ids: dict[int | None, dict[str, int]] = {}
 
-    def mention(self, guild_id: int, name: str) -> str:
+    def mention(self, guild_id: int | None, name: str) -> str:
         """A command as a link that can be clicked; as plain text where its id is not known."""
-        command_id = self._ids.get(guild_id, {}).get(name)
+        command_id = (self._ids.get(None, {}) | self._ids.get(guild_id, {})).get(name)
         return f"</{name}:{command_id}>" if command_id else f"`/{name}`"
 
     async def sync_everywhere(self) -> None:
@@ -65,20 +69,22 @@ class CommandSync:
             await self.sync_guild(guild.id)
 
     async def sync_global(self) -> None:
-        """Bring the message commands up to date."""
+        """Bring the global commands up to date."""
         http, application = self._bot.http, self._application_id
-        wanted = self.payloads(slash=False)
+        wanted = self.payloads(in_guilds=False)
         try:
-            if differ(wanted, await http.get_global_commands(application)):
-                await http.bulk_upsert_global_commands(application, wanted)
+            there = await http.get_global_commands(application)
+            if differ(wanted, there):
+                there = await http.bulk_upsert_global_commands(application, wanted)
                 logger.info("{} global commands written", len(wanted))
+            self._ids[None] = {command["name"]: int(command["id"]) for command in there}
         except UNDELIVERED as exc:
             logger.error("the global commands could not be brought up to date: {!r}", exc)
 
     async def sync_guild(self, guild_id: int) -> None:
         """Bring a guild's slash commands up to date."""
         http, application = self._bot.http, self._application_id
-        wanted = self.payloads(slash=True) if self._allows(guild_id) else []
+        wanted = self.payloads(in_guilds=True) if self._allows(guild_id) else []
         try:
             there = await http.get_guild_commands(application, guild_id)
             if differ(wanted, there):
@@ -100,17 +106,19 @@ class CommandSync:
         assert self._bot.application_id is not None
         return self._bot.application_id
 
-    def payloads(self, *, slash: bool) -> list[Any]:
-        """The slash commands as a guild gets them, or the message commands as they are registered globally."""
+    def payloads(self, *, in_guilds: bool) -> list[Any]:
+        """The commands as a guild gets them, or those that are registered globally."""
         tree = self._bot.tree
-        chosen = [
-            command.to_dict(tree)
-            for command in tree.get_commands()
-            if isinstance(command, app_commands.ContextMenu) is not slash
-        ]
-        if slash:
+        chosen = [command.to_dict(tree) for command in tree.get_commands() if self._is_global(command) is not in_guilds]
+        if in_guilds:
             chosen = [{key: value for key, value in c.items() if key not in _ONLY_GLOBAL} for c in chosen]
         return chosen
+
+    def _is_global(self, command: _AnyCommand) -> bool:
+        if isinstance(command, app_commands.ContextMenu):
+            return True
+        where = command.allowed_contexts
+        return self._allows(None) and where is not None and bool(where.dm_channel)
 
 
 def differ(wanted: Sequence[Mapping[str, Any]], there: Sequence[Mapping[str, Any]]) -> bool:

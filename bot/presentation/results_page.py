@@ -37,11 +37,13 @@ _MAX_LABEL: Final = 100
 # --- the list -----------------------------------------------------------------------------------------------------
 
 
-def results_answer(records: Sequence[RequestRecord], undelivered: frozenset[str], *, locale: str) -> Answer:
-    """All results, the newest first; in a file too, where there are many."""
+def results_answer(
+    records: Sequence[RequestRecord], undelivered: frozenset[str], *, outside: bool, locale: str
+) -> Answer:
+    """All results, the newest first; in a file too, where there are many. ``outside`` is outside all guilds."""
     title = text("results.title", locale)
     if not records:
-        return Answer(title=title, description=text("results.empty", locale))
+        return Answer(title=title, description=text("results.empty.outside" if outside else "results.empty", locale))
     lines = [result_line(record, locale, is_undelivered=record.id in undelivered) for record in records]
     shown = fitting(lines, _SHOWN)
     files: tuple[TextFile, ...] = ()
@@ -114,6 +116,14 @@ def record_answer(record: RequestRecord, transcript: Transcript | None, *, local
             return reply_answer(reply_of(record, transcript), locale=locale)
         case _:
             return _without_transcript(record, locale)
+
+
+def deleted_answer(record: RequestRecord, *, locale: str) -> Answer:
+    """What went with a result. What it only used again belongs to the request that made it, and stays."""
+    lines = [text("results.deleted", locale, name=result_line(record, locale))]
+    if record.transcript_id is not None:
+        lines.append(text(f"results.deleted.{'own' if record.transcript_id == record.id else 'shared'}", locale))
+    return Answer(description="\n".join((*lines, text("results.deleted.posted", locale))))
 
 
 def reply_of(record: RequestRecord, transcript: Transcript) -> Reply:

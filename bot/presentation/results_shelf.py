@@ -1,22 +1,23 @@
-"""Where members find their results again: their own, in the guild where they asked for them."""
+"""Where members find their results again: their own, in the guild where they asked, or outside all."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final
 
 import discord
 
 from bot.core.errors import BadInput, NotFound
 from bot.core.records import RequestState
 from bot.presentation.messages import text
-from bot.presentation.moderation import member_of
+from bot.presentation.requests import asker_of
 from bot.presentation.results_page import record_answer, result_name
+from bot.presentation.views import Lasting
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bot.core.models import Transcript
+    from bot.core.models import Asker, Transcript
     from bot.core.ports import DeliveryLog, RequestLog, TranscriptStore
     from bot.core.records import RequestRecord
     from bot.presentation.client import Services
@@ -48,16 +49,16 @@ class ResultShelf:
         self._transcripts = transcripts
         self._deliveries = deliveries
 
-    async def of(self, member: discord.Member) -> list[RequestRecord]:
-        """Somebody's results in their guild, the newest first."""
-        return await self._requests.of_member(member.guild.id, member.id)
+    async def of(self, asker: Asker) -> list[RequestRecord]:
+        """Somebody's results where they ask, the newest first."""
+        return await self._requests.of_member(asker.guild_id, asker.member_id)
 
-    async def undelivered(self, member: discord.Member) -> frozenset[str]:
+    async def undelivered(self, asker: Asker) -> frozenset[str]:
         """The ids of those that have not reached them."""
-        return await self._deliveries.pending(member.guild.id, member.id)
+        return await self._deliveries.pending(asker.guild_id, asker.member_id)
 
-    async def find(self, member: discord.Member, request_id: str) -> RequestRecord:
-        """One of somebody's own results in their guild.
+    async def find(self, asker: Asker, request_id: str) -> RequestRecord:
+        """One of somebody's own results where they ask.
 
         Raises:
             NoSuchResult: they have none of that id there.
@@ -69,27 +70,27 @@ class ResultShelf:
             record = await self._requests.get(wanted)
         except NotFound as exc:
             raise NoSuchResult(exc.detail) from exc
-        if (record.guild_id, record.member_id) != (member.guild.id, member.id):
+        if (record.guild_id, record.member_id) != (asker.guild_id, asker.member_id):
             raise NoSuchResult("it is somebody else's")
         return record
 
-    async def open(self, member: discord.Member, request_id: str, locale: str) -> Answer:
+    async def open(self, asker: Asker, request_id: str, locale: str) -> Answer:
         """One of them as it was.
 
         Raises:
             NoSuchResult: they have none of that id there.
         """
-        record = await self.find(member, request_id)
+        record = await self.find(asker, request_id)
         return record_answer(record, await self._transcript_of(record), locale=locale)
 
-    async def delete(self, member: discord.Member, request_id: str) -> RequestRecord:
+    async def delete(self, asker: Asker, request_id: str) -> RequestRecord:
         """Forget a result, and the transcript that was made for it; gives what the record was.
 
         Raises:
             NoSuchResult: they have none of that id there.
             StillRunning: it is still being made.
         """
-        record = await self.find(member, request_id)
+        record = await self.find(asker, request_id)
         if record.state is RequestState.RUNNING:
             raise StillRunning
         # The record last: should the store fail in between, the result is still there to be deleted again. A transcript
@@ -107,10 +108,10 @@ class ResultShelf:
             return None
 
 
-class ResultsMenu(discord.ui.DynamicItem[discord.ui.Select[Any]], template=r"earshot:results:(?P<member>\d{1,20})"):
-    """Opens one of the newest results; it works after a restart."""
+class ResultsMenu(Lasting[discord.ui.Select[Any]], template=r"earshot:results:(?P<id>\d{1,20})"):
+    """Opens one of the newest results."""
 
-    def __init__(self, member_id: int, locale: str, records: Sequence[RequestRecord] = ()) -> None:
+    def __init__(self, member_id: str, locale: str, records: Sequence[RequestRecord] = ()) -> None:
         # What Discord gives back of a menu knows its options; one made anew only to be asked needs some.
         options = [
             discord.SelectOption(label=result_name(record, locale)[:_MAX_LABEL], value=record.id)
@@ -122,17 +123,6 @@ class ResultsMenu(discord.ui.DynamicItem[discord.ui.Select[Any]], template=r"ear
             )
         )
 
-    @classmethod
-    async def from_custom_id(
-        cls,
-        interaction: discord.Interaction[Any],
-        item: discord.ui.Item[Any],  # noqa: ARG003 - discord.py's signature
-        match: re.Match[str],
-        /,
-    ) -> Self:
-        """Made anew for each use."""
-        return cls(int(match["member"]), str(interaction.locale))
-
     async def callback(self, interaction: discord.Interaction[Any]) -> None:
         """Answer whoever chose with their own result, if it is one."""
         services: Services = interaction.client.services
@@ -140,6 +130,6 @@ class ResultsMenu(discord.ui.DynamicItem[discord.ui.Select[Any]], template=r"ear
         chosen = self.item.values[0]
 
         async def make() -> Answer:
-            return await shelf.open(member_of(interaction), chosen, str(interaction.locale))
+            return await shelf.open(asker_of(interaction), chosen, str(interaction.locale))
 
         await services.reception.hand_over(interaction, make)

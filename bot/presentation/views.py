@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, cast
 
 import discord
 
@@ -14,9 +14,12 @@ from bot.presentation.requests import Ask
 
 if TYPE_CHECKING:
     import re
+    from collections.abc import Callable
 
     from bot.core.modes import Mode
     from bot.presentation.client import Services
+
+ItemT = TypeVar("ItemT", bound="discord.ui.Item[Any]")
 
 TRANSCRIPT_ALONE: Final = "-"
 """Stands for "no mode" among the values of the redo menu; no mode can have this id."""
@@ -42,7 +45,23 @@ def _services(interaction: discord.Interaction[Any]) -> Services:
     return interaction.client.services
 
 
-class FilesMenu(discord.ui.DynamicItem[discord.ui.Select[Any]], template=r"earshot:files:(?P<id>[0-9a-f]{8,64})"):
+class Lasting(discord.ui.DynamicItem[ItemT], template="-"):
+    """What works after a restart: whatever it has to know is the ``id`` in its template. Made of that and a locale."""
+
+    @classmethod
+    async def from_custom_id(
+        cls,
+        interaction: discord.Interaction[Any],
+        item: discord.ui.Item[Any],  # noqa: ARG003 - discord.py's signature
+        match: re.Match[str],
+        /,
+    ) -> Self:
+        """Made anew for each use."""
+        make = cast("Callable[[str, str], Self]", cls)
+        return make(match["id"], str(interaction.locale))
+
+
+class FilesMenu(Lasting[discord.ui.Select[Any]], template=r"earshot:files:(?P<id>[0-9a-f]{8,64})"):
     """Gives the transcript as a file, to whoever asks, for them alone."""
 
     def __init__(self, transcript_id: str, locale: str) -> None:
@@ -58,17 +77,6 @@ class FilesMenu(discord.ui.DynamicItem[discord.ui.Select[Any]], template=r"earsh
             )
         )
 
-    @classmethod
-    async def from_custom_id(
-        cls,
-        interaction: discord.Interaction[Any],
-        item: discord.ui.Item[Any],  # noqa: ARG003 - discord.py's signature
-        match: re.Match[str],
-        /,
-    ) -> Self:
-        """Made anew for each use."""
-        return cls(match["id"], str(interaction.locale))
-
     async def callback(self, interaction: discord.Interaction[Any]) -> None:
         """Answer with the file that was chosen."""
         services, locale = _services(interaction), str(interaction.locale)
@@ -82,7 +90,7 @@ class FilesMenu(discord.ui.DynamicItem[discord.ui.Select[Any]], template=r"earsh
         await services.reception.hand_over(interaction, make)
 
 
-class RedoMenu(discord.ui.DynamicItem[discord.ui.Select[Any]], template=r"earshot:redo:(?P<id>[0-9a-f]{8,64})"):
+class RedoMenu(Lasting[discord.ui.Select[Any]], template=r"earshot:redo:(?P<id>[0-9a-f]{8,64})"):
     """Makes something else of the same transcript, without listening again."""
 
     def __init__(self, transcript_id: str, locale: str, modes: tuple[Mode, ...] = ()) -> None:
@@ -103,17 +111,6 @@ class RedoMenu(discord.ui.DynamicItem[discord.ui.Select[Any]], template=r"earsho
                 custom_id=f"earshot:redo:{transcript_id}", placeholder=text("menu.redo", locale), options=options
             )
         )
-
-    @classmethod
-    async def from_custom_id(
-        cls,
-        interaction: discord.Interaction[Any],
-        item: discord.ui.Item[Any],  # noqa: ARG003 - discord.py's signature
-        match: re.Match[str],
-        /,
-    ) -> Self:
-        """Made anew for each use."""
-        return cls(match["id"], str(interaction.locale))
 
     async def callback(self, interaction: discord.Interaction[Any]) -> None:
         """Answer with a new message, as visible as the one that the menu stands under."""

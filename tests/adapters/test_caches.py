@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 
 from bot.adapters.in_process.cache import InProcessCache
 from bot.adapters.redis.cache import RedisCache
+from bot.adapters.redis.connections import RedisServer
+from bot.core.errors import StoreUnavailable
 from tests.fakes import FakeClock
 
 if TYPE_CHECKING:
-    from bot.adapters.redis.connections import RedisServer
     from bot.core.ports import Cache
+    from tests.redis_servers import RedisProcess
 
 
 @pytest.fixture(params=["in process", "redis"])
@@ -59,6 +61,20 @@ async def test_its_time_ends(cache: Cache) -> None:
 async def test_no_time_is_no_entry(cache: Cache, ttl_s: float) -> None:
     await cache.put("t1:a", b"x", ttl_s=ttl_s)
     assert await cache.get("t1:a") is None
+
+
+async def test_deleting_with_nobody_there_is_an_error_and_nothing_else_is(own_cache: RedisProcess) -> None:
+    """What members are told is gone has to be; whatever else is not to be had is worked out anew."""
+    server = RedisServer(own_cache.url, role="cache", clock=time.monotonic)
+    cache: Cache = RedisCache(server, jitter=random.random)
+    await cache.put("t1:a", b"x", ttl_s=60)
+    own_cache.kill()
+    with pytest.raises(StoreUnavailable):
+        await cache.delete("t1:a")
+    await cache.delete()
+    assert await cache.get("t1:a") is None
+    await cache.put("t1:a", b"x", ttl_s=60)
+    await server.aclose()
 
 
 async def test_what_is_deleted_is_gone(cache: Cache) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import pytest_asyncio
@@ -43,6 +43,10 @@ async def use(member: Member, message: Message, command: str = "Summarise") -> M
     return await answer(await member.message_command(message.channel, command, message))
 
 
+async def ask(member: Member, channel: Channel, command: str, /, **options: Any) -> Message:
+    return await answer(await member.slash(channel, command, **options))
+
+
 async def joined(town: Town, guild: Guild) -> None:
     """Wait until the bot has seen to the commands of a guild that it joined."""
     log = town.simulator.rest.log
@@ -60,9 +64,11 @@ async def test_a_guild_that_is_not_on_the_list_has_no_commands_and_is_told_so(gu
     channel, eve = guild.add_text_channel("general"), guild.add_member("eve")
     await joined(town, guild)
     assert town.simulator.world.commands.registered(guild.id) == []
-    for command in ("summarize", "settings show", "help"):
+    for command in ("summarize", "settings show"):
         with pytest.raises(Refused, match="no CHAT_INPUT command"):
             await eve.slash(channel, command)
+    for command in ("help", "quota", "results list", "forget-me"):  # which are global, for those who bring it along
+        assert "has not opened me for this server" in (await ask(eve, channel, command)).text
     message = posted(channel, eve)
     for command in ("Summarise", "Transcribe"):
         refused = await use(eve, message, command)
@@ -77,6 +83,8 @@ async def test_a_guild_on_the_list_is_served(guest_town: Town) -> None:
     town = guest_town
     bob = town.guild.add_member("bob")
     assert WORDS in (await use(bob, posted(town.channel, bob))).text.lower()
+    assert "Your results here" in (await ask(bob, town.channel, "results list")).text
+    assert "on this server" in (await ask(bob, town.channel, "forget-me")).text
 
 
 async def test_a_user_brings_the_bot_along_into_a_guild_without_it(guest_town: Town) -> None:
@@ -114,6 +122,38 @@ async def test_what_users_may_use_outside_is_limited_wherever_they_are(guest_tow
     refused = await use(there[2], posted(others[1], there[2], "2"))
     assert "You are out of tokens for now" in refused.text
     assert "costs nothing" in fields(await use(erin, known))["Took"]
+
+
+async def test_what_is_kept_outside_is_found_and_forgotten_wherever_one_is_outside(guest_town: Town) -> None:
+    town = guest_town
+    elsewhere = town.simulator.add_guild_without_bot("Far away")
+    channel, ivy = elsewhere.add_text_channel("general"), elsewhere.add_member("ivy")
+    ivy.install()
+    at_home = town.guild.join(ivy.user)
+    assert WORDS in (await use(at_home, posted(town.channel, at_home, "at home"))).text.lower()
+    summed = await use(ivy, posted(channel, ivy, "far away"))
+    direct = at_home.direct_channel()
+    for place, member in ((channel, ivy), (direct, at_home)):
+        listed = await ask(member, place, "results list")
+        assert listed.ephemeral
+        assert listed.embeds[0]["description"].count("clip.ogg") == 1, "not what was asked for on a server"
+        quota = await ask(member, place, "quota")
+        assert "**1 of 2**" in quota.text
+        assert "All users outside servers, today" in quota.text
+        assert "`/quota" in (helped := (await ask(member, place, "help")).text) or "</quota:" in helped
+        assert "/summarize" not in helped
+    (found,) = await ivy.autocomplete(channel, "results get", focused="result", result="clip")
+    opened = await ask(at_home, direct, "results get", result=found["value"])
+    assert opened.embeds[0]["description"] == summed.embeds[0]["description"]
+
+    asked = await ask(at_home, direct, "forget-me")
+    assert "What I keep of you outside servers" in asked.text
+    assert "1 transcript, 1 result" in asked.text
+    assert "What you asked for on servers: use `/forget-me` on each of them" in asked.text
+    pressed = await at_home.click(asked, label="Delete all of it")
+    await pressed.reply(lambda shown: "Deleted: 1 transcript, 1 result" in shown.text)
+    assert "none outside servers yet" in (await ask(ivy, channel, "results list")).text
+    assert "clip.ogg" in (await ask(at_home, town.channel, "results list")).text, "each server is apart"
 
 
 async def test_the_bot_is_used_in_the_conversation_with_it(guest_town: Town) -> None:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from tests.simulator.interactions import Interaction
     from tests.simulator.members import Member
     from tests.simulator.messages import Message
+    from tests.simulator.process import BotProcess
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("e2e"), pytest.mark.asyncio(loop_scope="session")]
 
@@ -43,9 +44,10 @@ SHARED_S = 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
-    """A town, and the two servers that its bot keeps everything in."""
+    """A town, its bot, and the two servers that it keeps everything in."""
 
     town: Town
+    bot: BotProcess
     store: RedisProcess
     cache: RedisProcess
 
@@ -101,7 +103,7 @@ async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene
             own_servers = {"REDIS_STORE_URL": store.url, "REDIS_CACHE_URL": cache.url}
             async with town.process(OPENAI_BASE_URL=llm.url, LLM_CHAIN="local,template", **own_servers) as bot:
                 await bot.ready(commands=COMMANDS)
-                yield Scene(town=town, store=store, cache=cache)
+                yield Scene(town=town, bot=bot, store=store, cache=cache)
         assert store.keys_without_ttl() == []
         assert cache.keys_without_ttl() == []
 
@@ -114,8 +116,10 @@ async def company(scene: Scene) -> Company:
     return await a_company(scene.town)
 
 
-async def press(member: Member, message: Message, label: str) -> Message:
-    return await answer(await member.click(message, label=label))
+async def press(member: Member, message: Message, label: str = "Delete all of it") -> Message:
+    """Press a button below the question, and see what stands in its place."""
+    pressed = await member.click(message, label=label)
+    return await pressed.reply(lambda shown: "Shall I delete" not in shown.text)
 
 
 def shared_news_apart(scene: Scene, keys: list[str]) -> list[str]:
@@ -149,9 +153,10 @@ async def test_what_is_kept_is_counted_and_all_of_it_is_forgotten(scene: Scene, 
     assert "The oldest is of <t:" in asked.text
     assert "Messages that I posted in channels" in asked.text
     assert before == scene.found(WORDS, SUMMARY, FILENAME), "asking deletes nothing"
-    done = await press(bob, asked, "Delete all of it")
-    assert done.ephemeral
+    done = await press(bob, asked)
+    assert done is asked
     assert "Deleted: 2 transcripts, 1 result made of such" in done.text
+    assert done.components == (), "there is nothing more to keep or to delete"
 
     assert shared_news_apart(scene, scene.found(SUMMARY, FILENAME)) == []
     left = shared_news_apart(scene, scene.found(WORDS))
@@ -161,8 +166,6 @@ async def test_what_is_kept_is_counted_and_all_of_it_is_forgotten(scene: Scene, 
     assert scene.found("public.ogg"), "the helper's request is untouched"
     assert "You have none here yet" in (await company.ask(bob, "results list")).text
     assert "I keep nothing" in (await company.ask(bob, "forget-me")).text
-    again = await press(bob, asked, "Delete all of it")
-    assert "I keep nothing" in again.text, "the old button finds nothing more"
     redo = await answer(await bob.choose(posted, redo_of(posted), ["summarize"]))
     assert "no longer kept" in redo.text
     redone = await answer(await company.helper.choose(helped, redo_of(helped), ["summarize"]))
@@ -178,7 +181,7 @@ async def test_only_here_and_only_ones_own_is_forgotten(scene: Scene, company: C
     other = await a_company(scene.town, "Others")
     there = other.guild.join(company.bob.user)
     await other.ask(there, "transcribe", audio=other.clip(name="elsewhere.ogg"))
-    await press(company.bob, await company.ask(company.bob, "forget-me"), "Delete all of it")
+    await press(company.bob, await company.ask(company.bob, "forget-me"))
     assert scene.found(FILENAME) == []
     assert "elsewhere.ogg" in (await other.ask(there, "results list")).text
     assert "1 transcript, 0 results" in (await other.ask(there, "forget-me")).text
@@ -188,14 +191,34 @@ async def test_who_thinks_better_of_it_keeps_everything(scene: Scene, company: C
     await company.ask(company.bob, "transcribe", audio=company.clip(name=FILENAME))
     before = scene.found(WORDS, FILENAME)
     asked = await company.ask(company.bob, "forget-me")
-    pressed = await company.bob.click(asked, label="Keep it")
-    await pressed.acknowledged()
-    assert "Nothing was deleted" in asked.text
+    await press(company.bob, asked, "Keep it")
+    assert "All right: I delete nothing" in asked.text
     assert asked.components == ()
     with pytest.raises(Refused):
         await company.bob.click(asked, label="Delete all of it")
     assert scene.found(WORDS, FILENAME) == before
     assert FILENAME in (await company.ask(company.bob, "results list")).text
+
+
+async def test_while_the_cache_is_silent_nothing_is_forgotten_by_half(scene: Scene, company: Company) -> None:
+    await company.ask(company.bob, "transcribe", audio=company.clip(name=FILENAME))
+    asked = await company.ask(company.bob, "forget-me")
+    since = len(scene.bot.lines)
+    scene.cache.pause()
+    try:
+        refused = await press(company.bob, asked)
+        assert "can't reach my memory" in refused.text
+        assert FILENAME in (await company.ask(company.bob, "results list")).text
+    finally:
+        scene.cache.resume()
+    await scene.bot.until(
+        lambda: any("the cache is back" in line for line in scene.bot.lines[since:]), within=15, what="the cache"
+    )
+    assert scene.found(WORDS, FILENAME)
+    pressed = await company.bob.click(refused, label="Delete all of it")
+    done = await pressed.reply(lambda shown: "Deleted: 1 transcript" in shown.text)
+    assert done.components == ()
+    assert shared_news_apart(scene, scene.found(WORDS, FILENAME)) == []
 
 
 async def test_nobody_else_can_press_it(scene: Scene, company: Company) -> None:
@@ -222,7 +245,7 @@ async def test_what_runs_while_its_member_is_forgotten_leaves_nothing(scene: Sce
     asked = await company.ask(company.bob, "forget-me")
     assert "0 transcripts, 0 results" in asked.text
     assert "The oldest is of <t:" in asked.text, "a request that runs is something that is kept"
-    await press(company.bob, asked, "Delete all of it")
+    await press(company.bob, asked)
     assert interaction.acknowledgement is not None
     message = await answer(interaction)
     assert SUMMARY in message.text, "who asked gets the answer all the same"

@@ -203,15 +203,16 @@ async def test_the_guilds_daily_budget_is_used_by_all_together(company: Company)
     await company.set("limits", daily=2)
     await use_up(company, company.bob, clips=2)
     refused = await company.ask(company.helper, "transcribe", audio=company.clip("another"))
-    assert "This server is out of tokens for today" in refused.text
-    assert "this server has 0 tokens left" in refused.text
+    assert "Today's shared tokens are used up" in refused.text
+    assert "Left of what all may use together in a day: 0 tokens" in refused.text
     assert "You have 3 tokens of your own left" in refused.text
     (again,) = set(moments(refused))
     assert again % DAY_S == 0, "at midnight, UTC"
     assert 0 < again - now() <= DAY_S
     quota = await company.ask(company.helper, "quota")
     assert "**3 of 3**" in quota.text
-    assert fields(quota)["This server, today"] == "0 of 2 left"
+    assert "This server is out of tokens for today" in quota.embeds[0]["description"].splitlines()[0]
+    assert fields(quota)["This server, today"] == f"0 of 2 left, all there again <t:{again}:R>"
     served = await company.ask(company.helper, "transcribe", audio=company.clip("0"))
     assert "costs nothing" in fields(served)["Took"]
 
@@ -222,7 +223,7 @@ async def test_admin_mode_lets_those_whom_it_names_free(scene: Scene, company: C
     assert not any(map(is_refused, await use_up(company, ada)))
     assert "Nothing is limited here, by ADMIN_MODE" in await left(company, ada)
     assert "**1 of 1**" in await left(company, company.bob)
-    assert fields(await company.ask(company.bob, "quota"))["This server, today"] == "1 of 1 left"
+    assert fields(await company.ask(company.bob, "quota"))["This server, today"].startswith("1 of 1 left")
     with pytest.raises(Refused, match="lacks the permissions"):
         await ada.slash(company.channel, "settings show")
 

@@ -122,7 +122,7 @@ async def test_a_deleted_result_is_gone_with_its_transcript(company: Company) ->
     await company.ask(company.bob, "summarize", audio=company.clip("kept", name="tuesday.ogg"))
     (found,) = await suggested(company, company.bob, "monday", command="delete")
     told = await company.ask(company.bob, "results delete", result=found["value"])
-    assert "Deleted, with the transcript" in told.text
+    assert "The transcript that was made for it is deleted too" in told.text
     assert "monday.ogg" in told.text
     (line,) = await listed(company, company.bob)
     assert "tuesday.ogg" in line
@@ -131,6 +131,17 @@ async def test_a_deleted_result_is_gone_with_its_transcript(company: Company) ->
     redo = await answer(await company.bob.choose(posted, menu_id(posted, "redo"), ["summarize"]))
     assert "no longer kept" in redo.text
     assert not posted.deleted, "what stands in the channel is for its members to delete"
+
+
+async def test_a_deleted_redo_leaves_the_transcript_to_the_request_that_made_it(company: Company) -> None:
+    posted = await company.ask(company.bob, "transcribe", audio=company.clip(name="monday.ogg"))
+    await answer(await company.bob.choose(posted, menu_id(posted, "redo"), ["summarize"]))
+    (found,) = await suggested(company, company.bob, "summary", command="delete")
+    told = await company.ask(company.bob, "results delete", result=found["value"])
+    assert "it belongs to an earlier request" in told.text
+    assert "deleted too" not in told.text
+    redone = await answer(await company.bob.choose(posted, menu_id(posted, "redo"), ["summarize"]))
+    assert redone.embeds[0]["title"] == "Summary"
 
 
 async def test_anothers_result_answers_like_one_that_is_missing(company: Company) -> None:

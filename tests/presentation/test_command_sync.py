@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,15 +17,21 @@ from bot.settings import Settings
 from tests.fakes import FakeClock, FakeFetcher
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator
 
     from syrupy.assertion import SnapshotAssertion
 
 
 @pytest.fixture
 async def bot() -> AsyncIterator[EarshotBot]:
+    async with a_bot() as bot:
+        yield bot
+
+
+@asynccontextmanager
+async def a_bot(**environment: str) -> AsyncGenerator[EarshotBot]:
     """The bot with all its cogs, not connected to anything."""
-    settings, state = Settings.from_env({}), in_process_state()
+    settings, state = Settings.from_env(environment), in_process_state()
     async with open_core(settings, state, lambda _spool, _max_bytes: FakeFetcher()) as core:
         bot = build_bot(
             settings, core, state, read_only=ReadOnly(core.load, enter_s=600), health=Health((GATEWAY,), FakeClock())
@@ -35,21 +42,35 @@ async def bot() -> AsyncIterator[EarshotBot]:
 
 
 async def test_the_commands_are_these(bot: EarshotBot, snapshot: SnapshotAssertion) -> None:
-    assert bot.commands_shown.payloads(slash=True) == snapshot(name="guild")
-    assert bot.commands_shown.payloads(slash=False) == snapshot(name="global")
+    assert bot.commands_shown.payloads(in_guilds=True) == snapshot(name="guild")
+    assert bot.commands_shown.payloads(in_guilds=False) == snapshot(name="global")
 
 
 @pytest.mark.parametrize("extension", EXTENSIONS)
 async def test_every_extension_reloads(bot: EarshotBot, extension: str) -> None:
-    before = sorted(command["name"] for slash in (True, False) for command in bot.commands_shown.payloads(slash=slash))
+    before = sorted(
+        command["name"] for scope in (True, False) for command in bot.commands_shown.payloads(in_guilds=scope)
+    )
     await bot.reload_extension(extension)
-    after = sorted(command["name"] for slash in (True, False) for command in bot.commands_shown.payloads(slash=slash))
+    after = sorted(
+        command["name"] for scope in (True, False) for command in bot.commands_shown.payloads(in_guilds=scope)
+    )
     assert after == before
 
 
 async def test_no_name_is_in_both_scopes(bot: EarshotBot) -> None:
-    scopes = [{command["name"] for command in bot.commands_shown.payloads(slash=slash)} for slash in (True, False)]
+    scopes = [{command["name"] for command in bot.commands_shown.payloads(in_guilds=scope)} for scope in (True, False)]
     assert scopes[0].isdisjoint(scopes[1])
+
+
+async def test_what_users_need_outside_servers_is_global_where_they_may_use_the_bot_there() -> None:
+    async with a_bot(ALLOW_USER_INSTALL="true") as bot:
+        everywhere = {command["name"]: command for command in bot.commands_shown.payloads(in_guilds=False)}
+        in_guilds = {command["name"] for command in bot.commands_shown.payloads(in_guilds=True)}
+    assert set(everywhere) == {"Summarise", "Transcribe", "results", "quota", "forget-me", "help"}
+    assert in_guilds == {"summarize", "transcribe", "settings"}, "and nothing is in both scopes"
+    for command in everywhere.values():
+        assert (command["contexts"], command["integration_types"]) == ([0, 1, 2], [0, 1])
 
 
 def as_discord_shows(command: dict[str, Any]) -> dict[str, Any]:
@@ -73,8 +94,8 @@ def as_discord_shows(command: dict[str, Any]) -> dict[str, Any]:
 
 
 async def test_what_discord_gives_back_is_the_same(bot: EarshotBot) -> None:
-    for slash in (True, False):
-        wanted = bot.commands_shown.payloads(slash=slash)
+    for scope in (True, False):
+        wanted = bot.commands_shown.payloads(in_guilds=scope)
         there = [as_discord_shows(command) for command in reversed(wanted)]
         assert not differ(wanted, there)
 
@@ -97,7 +118,7 @@ async def test_what_discord_gives_back_is_the_same(bot: EarshotBot) -> None:
     ids=str,
 )
 async def test_every_change_is_seen(bot: EarshotBot, path: tuple[Any, ...], value: object) -> None:
-    wanted = bot.commands_shown.payloads(slash=True)
+    wanted = bot.commands_shown.payloads(in_guilds=True)
     there = [as_discord_shows(command) for command in wanted]
     changed: Any = next(command for command in there if command["name"] == "summarize")
     *parents, last = path
@@ -108,7 +129,7 @@ async def test_every_change_is_seen(bot: EarshotBot, path: tuple[Any, ...], valu
 
 
 async def test_a_missing_and_a_surplus_command_are_seen(bot: EarshotBot) -> None:
-    wanted = bot.commands_shown.payloads(slash=True)
+    wanted = bot.commands_shown.payloads(in_guilds=True)
     there = [as_discord_shows(command) for command in wanted]
     assert differ(wanted, there[1:])
     assert differ(wanted[1:], there)

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from bot.core.models import Asker
 
 LIMITS = Limits(per_hour=10, burst=3)
+TOMORROW = 1_800_057_600
+"""The midnight (UTC) after `NOW`."""
 
 
 def a_quota(tokens: float, *, limits: Limits = LIMITS, used_today: int = 0, unlimited: bool = False) -> Quota:
@@ -95,9 +97,25 @@ def test_the_servers_budget_is_shown_where_there_is_one() -> None:
     assert "This server, today" not in shown(a_quota(3.0))
     said = shown(a_quota(3.0, limits=replace(LIMITS, daily=500), used_today=488))
     assert "12 of 500 left" in said
-    spent = shown(a_quota(3.0, limits=replace(LIMITS, daily=500), used_today=500))
-    assert "0 of 500 left" in spent
-    assert "**3 of 3**" in spent
+    assert f"<t:{TOMORROW}:R>" in said
+    assert "out of tokens" not in said
+
+
+def test_a_budget_that_is_used_up_comes_first_and_says_when_it_is_new() -> None:
+    spent = a_quota(3.0, limits=replace(LIMITS, daily=500), used_today=500)
+    answer = quota_answer(spent, (), locale=LOCALE)
+    assert answer.description.splitlines()[0] == (
+        f"**This server is out of tokens for today.** New ones come <t:{TOMORROW}:R>."
+    )
+    assert "**3 of 3**" in answer.description, "one's own are still there"
+    assert "0 of 500 left" in all_text(answer)
+
+
+def test_outside_servers_the_budget_is_that_of_all_users_there() -> None:
+    said = shown(a_quota(3.0, limits=replace(LIMITS, daily=100), used_today=100), outside=True)
+    assert "Nobody outside servers has tokens left for today" in said
+    assert "All users outside servers, today" in said
+    assert "This server" not in said
 
 
 def test_prices_name_what_is_free_and_what_is_dear() -> None:
@@ -208,6 +226,16 @@ async def test_what_cannot_be_noted_is_not_done() -> None:
     office.audit.fails = StoreUnavailable()
     assert "can't reach my memory" in await office.use(by=a_manager(), reset=True)
     assert office.fair_use.filled == []
+
+
+async def test_outside_servers_one_sees_ones_own_and_nobody_elses() -> None:
+    office = Office()
+    assert "Your tokens" in await office.use(by=a_user())
+    (asker,) = office.fair_use.asked
+    assert (asker.guild_id, asker.member_id) == (None, ADA)
+    for options in ({"member": a_user(BOB)}, {"reset": True}):
+        assert "only works on a server" in await office.use(by=a_user(), **options)
+    assert (len(office.fair_use.asked), office.fair_use.filled) == (1, [])
 
 
 async def test_somebody_who_has_left_has_a_bucket_too() -> None:

@@ -256,10 +256,10 @@ def test_an_empty_bucket_says_what_is_left_and_until_when() -> None:
         assert way in free
 
 
-def test_an_empty_budget_is_the_servers() -> None:
+def test_an_empty_budget_is_that_of_all() -> None:
     said, free = refusal(QuotaExceeded(verdict(refused_by="budget", budget_left=1, remaining=3.0, cost=1)))
-    assert "This server is out of tokens for today" in said
-    assert "takes 1 token, and this server has 1 token left" in said
+    assert "Today's shared tokens are used up" in said
+    assert "takes 1 token. Left of what all may use together in a day: 1 token." in said
     assert "<t:1217:R>" in said
     assert "3 tokens of your own" in said
     assert "Redo as" in free

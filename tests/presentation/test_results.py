@@ -7,8 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bot.adapters.in_process.cache import InProcessCache
+from bot.adapters.in_process.documents import InProcessDocuments
+from bot.adapters.records import StoredRequests
 from bot.core.errors import StoreUnavailable
 from bot.core.models import (
+    Asker,
     AudioLink,
     Cached,
     KeptTranscript,
@@ -23,7 +27,7 @@ from bot.core.models import (
     Task,
     TranscriptionOptions,
 )
-from bot.core.records import RequestRecord, RequestState, ResultRecord, SourceKind, StageRecord
+from bot.core.records import LONGEST_S, RequestRecord, RequestState, ResultRecord, SourceKind, StageRecord
 from bot.presentation.replies import reply_answer
 from bot.presentation.results_page import (
     record_answer,
@@ -33,9 +37,9 @@ from bot.presentation.results_page import (
     result_names,
     results_answer,
 )
-from bot.presentation.results_shelf import ResultShelf, ResultsMenu
+from bot.presentation.results_shelf import ResultShelf, ResultsMenu, StillRunning
 from cogs.results import Results
-from tests.fakes import FakeTranscriptStore, a_transcript
+from tests.fakes import FakeClock, FakeTranscriptStore, a_transcript
 from tests.presentation.guildhall import (
     ADA,
     BOB,
@@ -47,6 +51,7 @@ from tests.presentation.guildhall import (
     FakeDeliveryLog,
     FakeRequestLog,
     a_member,
+    a_user,
     all_text,
     an_interaction,
     assert_fits,
@@ -196,14 +201,14 @@ def test_names_that_others_chose_are_shown_as_they_are() -> None:
 
 
 def test_no_results_are_said_to_be_none_and_how_to_get_some() -> None:
-    answer = results_answer([], frozenset(), locale=LOCALE)
+    answer = results_answer([], frozenset(), outside=False, locale=LOCALE)
     assert "Apps → Summarise" in answer.description
     assert answer.files == ()
 
 
 def test_many_results_are_in_a_file_whole() -> None:
     records = [a_record(f"{number:016x}", filename=f"clip-{number}.ogg") for number in range(500)]
-    answer = results_answer(records, frozenset(), locale=LOCALE)
+    answer = results_answer(records, frozenset(), outside=False, locale=LOCALE)
     assert_fits(answer)
     assert "of 500" in answer.description
     (file,) = answer.files
@@ -221,7 +226,7 @@ _RECORDS = st.builds(
 
 @given(st.lists(_RECORDS, max_size=60))
 def test_whatever_was_asked_for_fits(records: list[RequestRecord]) -> None:
-    assert_fits(results_answer(records, frozenset({ID}), locale=LOCALE))
+    assert_fits(results_answer(records, frozenset({ID}), outside=False, locale=LOCALE))
     for record in records:
         assert 1 <= len(result_name(record, LOCALE)) <= 100
 
@@ -244,11 +249,11 @@ class Office:
         self.deliveries = FakeDeliveryLog(*undelivered)
         self.cog = Results(self.counter.reception, ResultShelf(self.requests, self.transcripts, self.deliveries))
 
-    async def use(self, command: Any, *values: Any, by: discord.Member | None = None) -> str:
+    async def use(self, command: Any, *values: Any, by: discord.Member | discord.User | None = None) -> str:
         await command.callback(self.cog, an_interaction(by or a_member()), *values)
         return all_text(self.counter.answer)
 
-    async def choose(self, request_id: str, *, by: discord.Member) -> str:
+    async def choose(self, request_id: str, *, by: discord.Member | discord.User) -> str:
         """Choose from the menu below a list, as after a restart."""
         client = SimpleNamespace(
             services=SimpleNamespace(
@@ -259,7 +264,7 @@ class Office:
             )
         )
         interaction = an_interaction(by, client=client)
-        menu = ResultsMenu(ADA, LOCALE)
+        menu = ResultsMenu(str(ADA), LOCALE)
         found = menu.template.fullmatch(menu.custom_id)
         assert found is not None
         again = await ResultsMenu.from_custom_id(interaction, menu.item, found)
@@ -320,16 +325,54 @@ async def test_what_is_no_id_is_not_looked_up(typed: str) -> None:
 async def test_a_deleted_result_takes_its_transcript_along() -> None:
     office = Office(a_record())
     said = await office.use(office.cog.delete, ID)
-    assert "Deleted, with the transcript" in said
+    assert "Deleted: " in said
     assert "clip.ogg" in said
+    assert "made for it is deleted too" in said
     assert (office.requests.records, office.transcripts.kept) == ({}, {})
 
 
 async def test_a_deleted_result_leaves_the_transcript_that_it_only_used() -> None:
     office = Office(a_record("f" * 16, source=SourceKind.TRANSCRIPT, transcript_id=ID))
-    await office.use(office.cog.delete, "f" * 16)
+    said = await office.use(office.cog.delete, "f" * 16)
+    assert "made of stays: it belongs to an earlier request" in said
+    assert "deleted too" not in said
     assert office.requests.records == {}
     assert ID in office.transcripts.kept
+
+
+async def test_a_deleted_request_that_made_no_transcript_is_said_to_have_none() -> None:
+    office = Office(a_record(state=RequestState.FAILED, transcript_id=None, result=None))
+    assert "transcript" not in (await office.use(office.cog.delete, ID)).lower()
+
+
+async def test_what_ran_when_its_process_was_killed_is_interrupted_and_can_be_deleted() -> None:
+    clock = FakeClock(NOW)
+    documents: Any = InProcessDocuments(now=clock)
+    requests = StoredRequests(documents, cache=InProcessCache(max_bytes=1, now=clock, jitter=lambda: 1.0), now=clock)
+    shelf = ResultShelf(requests, FakeTranscriptStore(), FakeDeliveryLog())
+    asker = Asker(guild_id=GUILD, channel_id=CHANNEL, member_id=ADA)
+    await requests.put(a_record(state=RequestState.RUNNING), keep_s=2 * LONGEST_S)
+    with pytest.raises(StillRunning):
+        await shelf.delete(asker, ID)
+    clock.now += LONGEST_S
+    (record,) = await shelf.of(asker)
+    assert "interrupted" in result_line(record, LOCALE)
+    await shelf.delete(asker, ID)
+    assert await shelf.of(asker) == []
+
+
+async def test_outside_servers_one_finds_what_one_asked_for_there() -> None:
+    office, user = Office(a_record(guild_id=None), a_record("f" * 16, filename="of-a-server.ogg")), a_user()
+    said = await office.use(office.cog.list_all, by=user)
+    assert "clip.ogg" in said
+    assert "of-a-server" not in said
+    assert "A greeting." in await office.choose(ID, by=user)
+    brought_along = an_interaction(a_member(), is_guild_integration=lambda: False)
+    assert [found for _, found in await suggested(office.cog, "", brought_along)] == [ID]
+    assert "Deleted" in await office.use(office.cog.delete, ID, by=user)
+    empty = await office.use(office.cog.list_all, by=user)
+    assert "none outside servers yet" in empty
+    assert "/summarize" not in empty, "there is no such command there"
 
 
 async def test_what_runs_is_not_deleted() -> None:
@@ -338,9 +381,12 @@ async def test_what_runs_is_not_deleted() -> None:
     assert ID in office.requests.records
 
 
-async def suggested(cog: Any, typed: str) -> list[tuple[str, str]]:
+async def suggested(cog: Any, typed: str, interaction: Any = None) -> list[tuple[str, str]]:
     """The results that are suggested; discord.py's decorator hides that it is a method of the cog's."""
-    return [(choice.name, choice.value) for choice in await cog.complete_result(an_interaction(a_member()), typed)]
+    return [
+        (choice.name, choice.value)
+        for choice in await cog.complete_result(interaction or an_interaction(a_member()), typed)
+    ]
 
 
 async def test_results_are_suggested_to_their_owner_alone() -> None:

@@ -1,4 +1,4 @@
-"""The cache in Redis. Whatever goes wrong is a miss."""
+"""The cache in Redis. Whatever goes wrong is a miss; only what cannot be forgotten is an error."""
 
 from __future__ import annotations
 
@@ -96,13 +96,13 @@ class RedisCache:
             self._failed("written", key, exc)
 
     async def delete(self, *keys_: str) -> None:
-        """Forget them."""
-        if not keys_:
-            return
-        try:
-            await self._server.call(lambda client: client.delete(*map(keys.cached, keys_)), way=QUICK)
-        except StoreUnavailable as exc:
-            self._failed("deleted", keys_[0], exc)
+        """Forget them.
+
+        Raises:
+            StoreUnavailable: some of them may still be there.
+        """
+        if keys_:
+            await self._server.call(lambda client: client.delete(*map(keys.cached, keys_)))
 
     def _failed(self, what: str, key: str, why: object) -> None:
         self.counts["errors"] += 1

@@ -1,4 +1,4 @@
-"""The cache in Redis: whatever lies there, and wherever the server is, nothing fails."""
+"""The cache in Redis: whatever lies there, and wherever the server is, nothing is worse than a miss."""
 
 # redis-py is typed in part.
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
@@ -151,8 +151,7 @@ async def test_a_server_that_is_gone_is_a_miss(own_cache: RedisProcess) -> None:
     own_cache.kill()
     assert await cache.get("t1:a") is None
     await cache.put("t1:a", b"x", ttl_s=60)
-    await cache.delete("t1:a")
-    assert cache.counts == {"errors": 3}
+    assert cache.counts == {"errors": 2}
     await server.aclose()
 
 
