@@ -8,10 +8,11 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
+from bot.presentation import automatic
 from bot.presentation import settings_changes as changes
 from bot.presentation.messages import text
 from bot.presentation.mode_commands import complete_language
-from bot.presentation.settings_editor import SettingsEditor, rights_missing
+from bot.presentation.settings_editor import TO_POST, SettingsEditor, rights_missing
 from bot.presentation.settings_page import AUDIT_ENTRIES, audit_answer, settings_answer
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ class Settings(commands.GroupCog, group_name="settings", group_description=text(
     ) -> None:
         """Set the channels in which the bot speaks up by itself."""
         given = [channel for channel in (moderators, announcements) if channel is not None]
-        notes = [note for channel in given for note in rights_missing(channel, str(interaction.locale))]
+        notes = [note for channel in given for note in rights_missing(channel, TO_POST, str(interaction.locale))]
         change = changes.channels_change(moderators and moderators.id, announcements and announcements.id)
         await self._editor.change(interaction, change, notes=notes)
 
@@ -114,7 +115,9 @@ class Settings(commands.GroupCog, group_name="settings", group_description=text(
         daily: app_commands.Range[int, 1, 1_000_000] | None = None,
     ) -> None:
         """Set what members may use."""
-        await self._editor.change(interaction, changes.limits_change(per_hour, burst, daily, self._operator.caps))
+        await self._editor.change(
+            interaction, changes.limits_change(per_hour, burst, daily, self._operator.fair_use.caps)
+        )
 
     @app_commands.command(description=text("command.settings.tier"))
     @app_commands.describe(
@@ -143,7 +146,10 @@ class Settings(commands.GroupCog, group_name="settings", group_description=text(
     @app_commands.describe(channel=text("option.settings.channel"), on=text("option.settings.on"))
     async def voice_messages(self, interaction: discord.Interaction, channel: _Written, on: bool) -> None:
         """Set whether voice messages in a channel are written down by themselves."""
-        notes = rights_missing(channel, str(interaction.locale)) if on else []
+        locale, notes = str(interaction.locale), list[str]()
+        if on:
+            speakers_pay = text("settings.speakers_pay", locale, refused=automatic.REFUSED)
+            notes = [*rights_missing(channel, automatic.rights_in(channel), locale), speakers_pay]
         change = changes.voice_messages_change(channel.id, on=on, automatic_allowed=self._operator.automatic_allowed)
         await self._editor.change(interaction, change, notes=notes)
 
@@ -161,8 +167,7 @@ async def setup(bot: EarshotBot) -> None:
     """discord.py's entry point of an extension."""
     services = bot.services
     operator = changes.Operator(
-        default=services.fair_use.default,
-        caps=services.fair_use.caps,
+        fair_use=services.fair_use,
         transcript_days=services.limits.transcript_days,
         automatic_allowed=services.automatic,
     )

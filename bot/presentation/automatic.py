@@ -34,7 +34,13 @@ AT_A_TIME: Final = 2
 """Voice messages of a guild that are worked on at the same time."""
 IN_LINE: Final = 20
 """Voice messages of a guild that may wait for that; more are not taken."""
-REFUSED: Final = "⏳"
+REFUSED: Final = "🛑"
+"""Below a voice message that is not written down, as its speaker or the guild is out of tokens, or too much waits."""
+
+_RIGHTS: Final = (
+    *("view_channel", "read_message_history", "send_messages"),
+    *("embed_links", "attach_files", "add_reactions"),
+)
 
 _REMEMBERED: Final = 1_000
 """Messages that are known to have come: Discord may send one again when a connection is resumed."""
@@ -174,6 +180,15 @@ def voice_message(message: discord.Message) -> VoiceMessage | None:
     if not message.flags.voice or author.bot or guild is None or not isinstance(author, discord.Member):
         return None
     return VoiceMessage(message=message, author=author, guild=guild)
+
+
+def rights_in(channel: discord.abc.GuildChannel) -> tuple[str, ...]:
+    """What the bot must be allowed in a channel and its threads, by discord.py's names.
+
+    It sees voice messages, replies to them, with what is long as a file, and puts `REFUSED` below some.
+    """
+    # Discord tells nothing of the chat in a voice channel to those who may not connect; threads it has none.
+    return (*_RIGHTS, "connect" if isinstance(channel, discord.VoiceChannel) else "send_messages_in_threads")
 
 
 def _channel_ids(message: discord.Message) -> set[int]:

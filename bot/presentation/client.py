@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import discord
 from discord import app_commands
-from discord.ext import commands
+from discord.ext import commands, tasks
 from loguru import logger
 
 from bot.core.errors import StoreUnavailable
@@ -39,7 +39,7 @@ EXTENSIONS: Final = (
 )
 GATEWAY: Final = "gateway"
 LEFT_GUILD_S: Final = 30 * DAY_S
-"""How long a guild's settings outlast the bot's presence there, in seconds."""
+"""How long a guild's settings outlast the bot's presence there, where it saw its end; in seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +105,8 @@ class EarshotBot(commands.Bot):
         """The gateway is there, for the first time or again after a long absence."""
         self._health.report(GATEWAY, State.OK)
         await self.show_load(read_only=self._presence is not None)
+        if not self.stay.is_running():
+            self.stay.start()
         await self.commands_shown.sync_everywhere()
         logger.info("ready: {} in {} guilds, commands are in sync", self.user, len(self.guilds))
 
@@ -121,12 +123,30 @@ class EarshotBot(commands.Bot):
 
     async def on_guild_join(self, guild: discord.Guild) -> None:
         """Somebody invited the bot."""
+        await self._keep_settings([guild.id])
         await self.commands_shown.sync_guild(guild.id)
 
     async def on_guild_remove(self, guild: discord.Guild) -> None:
         """Somebody sent the bot away: what was set there is kept for a while, should they think again."""
         with suppress(StoreUnavailable):
             await self.services.settings.expire(guild.id, within_s=LEFT_GUILD_S)
+
+    @tasks.loop(hours=24)
+    async def stay(self) -> None:
+        """Day by day, see to it that settings stay in the guilds that the bot is in: those out of reach, too.
+
+        What ends where this does not happen is what was set in guilds that were left while nobody was there to see it.
+        """
+        await self._keep_settings([guild.id for guild in self.guilds])
+
+    async def _keep_settings(self, guild_ids: list[int]) -> None:
+        with suppress(StoreUnavailable):  # they last for many days
+            await self.services.settings.keep(guild_ids)
+
+    async def close(self) -> None:
+        """Leave Discord."""
+        self.stay.cancel()
+        await super().close()
 
     async def show_load(self, *, read_only: bool) -> None:
         """Tell in the bot's presence whether new work is taken."""

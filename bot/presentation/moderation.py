@@ -11,7 +11,6 @@ from bot.core.errors import NotAllowed
 
 if TYPE_CHECKING:
     from bot.core.ports import SettingsStore
-    from bot.core.records import GuildSettings
 
 
 class ServerNotAllowed(NotAllowed):
@@ -62,15 +61,18 @@ class AccessPolicy:
             raise ServerNotAllowed if inside else NotOutside
 
 
-def is_moderator(member: discord.Member, settings: GuildSettings) -> bool:
+async def is_moderator(member: discord.Member, settings: SettingsStore) -> bool:
     """Whether somebody may manage the bot in their guild: by Discord's permissions, or by the guild's moderator role.
 
     The permissions are those of the guild; what a channel allows or denies on top changes nothing.
+
+    Raises:
+        StoreUnavailable: they have no such permission, and the role cannot be looked up.
     """
     may = member.guild_permissions
     if may.administrator or may.manage_guild:
         return True
-    return settings.moderator_role_id in {role.id for role in member.roles}
+    return (await settings.look_up(member.guild.id)).moderator_role_id in {role.id for role in member.roles}
 
 
 def member_of(interaction: discord.Interaction[Any]) -> discord.Member:
@@ -85,15 +87,14 @@ def member_of(interaction: discord.Interaction[Any]) -> discord.Member:
     return member
 
 
-async def require_moderator(interaction: discord.Interaction[Any], settings: SettingsStore) -> GuildSettings:
-    """The settings of the guild, for a moderator of it.
+async def require_moderator(interaction: discord.Interaction[Any], settings: SettingsStore) -> discord.Member:
+    """Who used a command in a guild, if they are a moderator of it.
 
     Raises:
         NotModerator, OnlyOnServers: it is somebody else, or elsewhere.
         StoreUnavailable: nobody can tell now.
     """
     member = member_of(interaction)
-    found = await settings.get(member.guild.id)
-    if not is_moderator(member, found):
+    if not await is_moderator(member, settings):
         raise NotModerator
-    return found
+    return member

@@ -13,6 +13,7 @@ from bot.presentation.messages import text
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from bot.core.fair_use import FairUse
     from bot.core.modes import Mode
     from bot.core.quotas import Limits
 
@@ -46,6 +47,12 @@ class TooManyChannels(BadInput):
     key = "error.too_many_channels"
 
 
+class NoMore(BadInput):
+    """Values: ``per_hour``, ``burst``. A tier that gives less than everybody has, or just that."""
+
+    key = "error.no_more"
+
+
 class Everybody(BadInput):
     """A role that everybody has, where one for some is meant."""
 
@@ -60,13 +67,9 @@ class AutomaticOff(NotAllowed):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operator:
-    """What the operator decided, as far as moderators have to know it.
+    """What the operator decided, as far as moderators have to know it; ``fair_use`` knows what holds for whom."""
 
-    ``default`` holds where moderators set nothing, ``caps`` are the most that they can allow.
-    """
-
-    default: Limits
-    caps: Limits
+    fair_use: FairUse
     transcript_days: float
     automatic_allowed: bool
 
@@ -183,9 +186,9 @@ def retention_change(days: float, transcript_days: float) -> Change:
 def tier_change(role_id: int, per_hour: float | None, burst: int | None, operator: Operator) -> Change:
     """What the holders of a role may use; without numbers, no more than the others.
 
-    A number that is left out is that of the role's tier so far, else that of all members.
+    A number that is left out is what they may use so far.
     """
-    caps = operator.caps
+    caps, limits_in = operator.fair_use.caps, operator.fair_use.limits_in
     checks = (
         ("per_hour", per_hour, caps.per_hour, "MAX_RATE_PER_HOUR"),
         ("burst", burst, caps.burst, "MAX_RATE_BURST"),
@@ -203,12 +206,11 @@ def tier_change(role_id: int, per_hour: float | None, burst: int | None, operato
             return _with(settings, tiers=others)
         if len(others) >= MAX_TIERS:
             raise TooManyTiers(limit=MAX_TIERS)
-        base = of_role(settings) or TierSetting(
-            role_id=role_id,
-            per_hour=settings.per_hour or operator.default.per_hour,
-            burst=settings.burst or operator.default.burst,
-        )
-        tier = TierSetting(role_id=role_id, per_hour=per_hour or base.per_hour, burst=burst or base.burst)
+        everybody, so_far = limits_in(settings, frozenset()), limits_in(settings, frozenset({role_id}))
+        tier = TierSetting(role_id=role_id, per_hour=per_hour or so_far.per_hour, burst=burst or so_far.burst)
+        more = (tier.per_hour - everybody.per_hour, tier.burst - everybody.burst)
+        if min(more) < 0 or not any(more):
+            raise NoMore(per_hour=f"{everybody.per_hour:g}", burst=everybody.burst)
         return _with(settings, tiers=(*others, tier))
 
     def describe(settings: GuildSettings) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import discord
 from loguru import logger
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from bot.presentation.settings_changes import Change
 
 
+TO_POST: Final = ("view_channel", "send_messages", "embed_links")
+"""Rights that posting a change in a channel takes."""
+
+
 class SettingsEditor:
     """Serves moderators; others read that they are none."""
 
@@ -34,7 +38,7 @@ class SettingsEditor:
         """Answer with a page about the guild's settings."""
 
         async def make() -> Answer:
-            return await page(await require_moderator(interaction, self._settings))
+            return await page(await self._present(interaction))
 
         await self._reception.hand_over(interaction, make)
 
@@ -49,7 +53,7 @@ class SettingsEditor:
         changed: list[tuple[set[int], AuditEntry]] = []
 
         async def make() -> Answer:
-            before = await require_moderator(interaction, self._settings)
+            before = await self._present(interaction)
             wanted = change.apply(before)
             if wanted == before:
                 return change_answer(change, before, before, notes=notes)
@@ -64,6 +68,11 @@ class SettingsEditor:
         await self._reception.hand_over(interaction, make)
         for channels, entry in changed:
             await tell_moderators(interaction.guild, channels, entry)
+
+    async def _present(self, interaction: discord.Interaction) -> GuildSettings:
+        """The settings of the guild as they are now, for a moderator of it."""
+        member = await require_moderator(interaction, self._settings)
+        return await self._settings.look_up(member.guild.id)
 
 
 async def tell_moderators(guild: discord.Guild | None, channel_ids: Iterable[int], entry: AuditEntry) -> None:
@@ -80,9 +89,8 @@ async def tell_moderators(guild: discord.Guild | None, channel_ids: Iterable[int
             logger.info("a change could not be posted in {}: {!r}", channel_id, exc)
 
 
-def rights_missing(channel: discord.abc.GuildChannel, locale: str) -> list[str]:
-    """A sentence where the bot may not write in a channel."""
+def rights_missing(channel: discord.abc.GuildChannel, rights: Iterable[str], locale: str) -> list[str]:
+    """A sentence where the bot lacks some of ``rights`` in a channel, which are called as discord.py calls them."""
     may = channel.permissions_for(channel.guild.me)
-    if may.view_channel and may.send_messages and may.embed_links:
-        return []
-    return [text("settings.may_not_write", locale, channel=channel.mention)]
+    missing = ", ".join(text(f"right.{right}", locale) for right in rights if not getattr(may, right))
+    return [text("settings.rights_missing", locale, channel=channel.mention, rights=missing)] if missing else []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
+from bot.core.records import TierSetting
 from bot.core.rendering import escape_markdown, spoken_line
 from bot.core.routing import DEFAULT_MODE
 from bot.presentation.listing import field_of_lines, fitting
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
     from bot.core.records import AuditEntry, GuildSettings
     from bot.presentation.settings_changes import Change, Operator
 
-AUDIT_ENTRIES: Final = 100
-"""How many of the last changes are shown."""
+AUDIT_ENTRIES: Final = 500
+"""How many changes are shown: all that are kept."""
 
 _SHOWN: Final = 3_800
 _CHANNELS_IN_LINE: Final = 10
@@ -33,16 +34,11 @@ _SINGLE: Final = (
 
 
 def settings_answer(settings: GuildSettings, operator: Operator, *, locale: str) -> Answer:
-    """All settings, and where nothing is set, what holds instead."""
-    inherited = _inherited(operator, locale)
-    fields = [
-        Field(
-            name=text(f"setting.{name}", locale),
-            value=inherited[name] if getattr(settings, name) is None else value_text(name, settings),
-        )
-        for name in _SINGLE
-    ]
-    tiers = [tier_text(tier) for tier in settings.tiers] or [text("settings.none", locale)]
+    """All settings as they hold, and what was set where that is something else."""
+    values = {name: value_text(name, settings) for name in _SINGLE if getattr(settings, name) is not None}
+    shown = _inherited(operator, locale) | values | _capped(settings, operator, locale)
+    fields = [Field(name=text(f"setting.{name}", locale), value=shown[name]) for name in _SINGLE]
+    tiers = [_tier_line(tier, settings, operator, locale) for tier in settings.tiers] or [text("settings.none", locale)]
     return Answer(
         title=text("settings.title", locale),
         description=text("settings.intro", locale),
@@ -56,14 +52,14 @@ def settings_answer(settings: GuildSettings, operator: Operator, *, locale: str)
 
 def _inherited(operator: Operator, locale: str) -> dict[str, str]:
     """What holds where nothing is set."""
-    daily = operator.default.daily
+    default = operator.fair_use.default
     values = {
         "default_mode": f"`{DEFAULT_MODE}`",
         "language": text("settings.found_out", locale),
         "retention_days": text("settings.days", locale, count=f"{operator.transcript_days:g}"),
-        "per_hour": f"{operator.default.per_hour:g}",
-        "burst": f"{operator.default.burst:g}",
-        "daily_budget": text("settings.no_limit", locale) if daily is None else f"{daily:g}",
+        "per_hour": f"{default.per_hour:g}",
+        "burst": f"{default.burst:g}",
+        "daily_budget": text("settings.no_limit", locale) if default.daily is None else f"{default.daily:g}",
     }
     by_operator = {name: text("settings.inherited", locale, value=value) for name, value in values.items()}
     return by_operator | {
@@ -71,6 +67,28 @@ def _inherited(operator: Operator, locale: str) -> dict[str, str]:
         "moderator_channel_id": text("settings.none", locale),
         "announcement_channel_id": text("settings.none", locale),
     }
+
+
+def _capped(settings: GuildSettings, operator: Operator, locale: str) -> dict[str, str]:
+    """What holds instead of what is set, where the operator allows less by now."""
+    limits = operator.fair_use.limits_in(settings, frozenset())
+    most = {"per_hour": limits.per_hour, "burst": limits.burst, "daily_budget": limits.daily}
+    most["retention_days"] = operator.transcript_days
+    less = {name: most for name, most in most.items() if most is not None and (getattr(settings, name) or 0) > most}
+    held = settings.model_copy(update=less)
+    return {
+        name: text("settings.capped", locale, value=value_text(name, held), set=value_text(name, settings))
+        for name in less
+    }
+
+
+def _tier_line(tier: TierSetting, settings: GuildSettings, operator: Operator, locale: str) -> str:
+    """What the holders of a role may use, and what was set where that is something else by now."""
+    limits = operator.fair_use.limits_in(settings, frozenset({tier.role_id}))
+    held = TierSetting(role_id=tier.role_id, per_hour=limits.per_hour, burst=limits.burst)
+    if held == tier:
+        return tier_text(tier)
+    return text("settings.tier.was", locale, tier=tier_text(held), per_hour=f"{tier.per_hour:g}", burst=tier.burst)
 
 
 def _channel_lines(settings: GuildSettings, operator: Operator, locale: str) -> list[str]:

@@ -22,11 +22,12 @@ from bot.adapters.records import (
     StoredSettings,
     StoredTranscripts,
 )
-from bot.adapters.records.settings import FRESH_S, GUILDS, PRESENT_S
+from bot.adapters.records.settings import FRESH_S, GUILDS
 from bot.adapters.redis import keys
 from bot.adapters.redis.documents import RedisDocuments
 from bot.core.errors import NotFound, RecordInvalid, RecordTooNew, StoreUnavailable, TranscriptNotKept
 from bot.core.records import (
+    LONGEST_S,
     MAX_RECORD_BYTES,
     AuditEntry,
     Delivery,
@@ -36,6 +37,7 @@ from bot.core.records import (
     ResultRecord,
     SourceKind,
 )
+from bot.settings import InvalidSettings, Settings
 from tests.adapters.test_documents import NOW, Bench
 from tests.fakes import FakeClock, a_transcript
 
@@ -187,6 +189,17 @@ async def test_without_a_store_the_last_known_settings_count_and_none_are_change
     assert (await store.get(GUILD)).language is None, "found again"
 
 
+async def test_who_decides_by_settings_sees_them_as_they_are_or_not_at_all(documents: Documents) -> None:
+    clock, behind = FakeClock(), Away(documents)
+    store, other = StoredSettings(behind.documents, clock=clock), StoredSettings(documents, clock=clock)
+    assert await store.look_up(GUILD) == await store.get(GUILD) == GuildSettings(guild_id=GUILD)
+    await other.change(GUILD, lambda now: now.model_copy(update={"language": "de"}), an_entry())
+    assert (await store.look_up(GUILD)).language == "de", "however fresh what is remembered"
+    behind.away = True
+    with pytest.raises(StoreUnavailable):
+        await store.look_up(GUILD)
+
+
 async def test_a_change_that_cannot_be_kept_changes_nothing(documents: Documents) -> None:
     store = StoredSettings(documents, clock=FakeClock())
     with pytest.raises(RecordInvalid):
@@ -199,7 +212,7 @@ async def test_a_change_that_cannot_be_kept_changes_nothing(documents: Documents
 
 async def test_what_a_later_version_wrote_stays_as_it_is(documents: Documents) -> None:
     raw = b'{"schema_version":2,"guild_id":10,"wisdom":true}'
-    await documents.put(keys.settings(GUILD), raw, None)
+    await documents.put(keys.settings(GUILD), raw, DAY_S)
     store = StoredSettings(documents, clock=FakeClock())
     with pytest.raises(RecordTooNew):
         await store.get(GUILD)
@@ -209,7 +222,7 @@ async def test_what_a_later_version_wrote_stays_as_it_is(documents: Documents) -
 
 
 async def test_damaged_settings_can_be_set_again(documents: Documents) -> None:
-    await documents.put(keys.settings(GUILD), b"\xff", None)
+    await documents.put(keys.settings(GUILD), b"\xff", DAY_S)
     store = StoredSettings(documents, clock=FakeClock())
     assert await store.get(GUILD) == GuildSettings(guild_id=GUILD)
     await store.change(GUILD, with_channel(7), an_entry())
@@ -228,18 +241,31 @@ async def test_a_guild_that_was_left_is_forgotten(bench: Bench) -> None:
     assert await store.get(GUILD) == GuildSettings(guild_id=GUILD)
 
 
-@pytest.mark.parametrize("same_process", [True, False])
-async def test_a_guild_that_came_back_is_kept(bench: Bench, same_process: bool) -> None:
-    clock = FakeClock()
-    store = StoredSettings(bench.documents, clock=clock)
+@pytest.mark.parametrize("times_seen", [0, 3])
+async def test_settings_last_while_the_bot_is_in_the_guild_and_end_where_nobody_saw_it_leave(
+    bench: Bench, times_seen: int
+) -> None:
+    def seen() -> StoredSettings:
+        return StoredSettings(bench.documents, clock=FakeClock())
+
+    await seen().change(GUILD, with_channel(7), an_entry())
+    for _ in range(times_seen):
+        bench.pass_time(0.9 * keys.SETTINGS_S)
+        await seen().keep([11, GUILD])
+    bench.pass_time(0.9 * keys.SETTINGS_S)
+    assert (await seen().get(GUILD)).automatic_channels == (7,)
+    bench.pass_time(0.1 * keys.SETTINGS_S)
+    assert await seen().get(GUILD) == GuildSettings(guild_id=GUILD)
+
+
+async def test_a_guild_that_came_back_is_kept(bench: Bench) -> None:
+    store = StoredSettings(bench.documents, clock=FakeClock())
     await store.change(GUILD, with_channel(7), an_entry())
     await store.expire(GUILD, within_s=30 * DAY_S)
     bench.pass_time(20 * DAY_S)
-    clock.now += PRESENT_S
-    back = store if same_process else StoredSettings(bench.documents, clock=clock)
-    assert (await back.get(GUILD)).automatic_channels == (7,)
-    bench.pass_time(400 * DAY_S)
-    assert (await StoredSettings(bench.documents, clock=clock).get(GUILD)).automatic_channels == (7,)
+    await store.keep([GUILD])
+    bench.pass_time(20 * DAY_S)
+    assert (await StoredSettings(bench.documents, clock=FakeClock()).get(GUILD)).automatic_channels == (7,)
 
 
 async def test_a_change_in_a_guild_that_came_back_keeps_it(bench: Bench) -> None:
@@ -370,6 +396,24 @@ async def test_what_was_deleted_does_not_come_back(bench: Bench) -> None:
     assert cache.kept == {"other": b"x"}
     bench.pass_time(2 * DAY_S)
     assert await documents.get_many([keys.request(a_record().id), keys.delivery(a_record().id)]) == [None, None]
+
+
+async def test_what_runs_for_longer_than_any_request_was_interrupted(bench: Bench, requests: StoredRequests) -> None:
+    await requests.put(a_record(), keep_s=7 * DAY_S)
+    await requests.put(a_record(1, state=RequestState.DONE), keep_s=7 * DAY_S)
+    bench.pass_time(LONGEST_S - 1)
+    assert (await requests.get(a_record().id)).state is RequestState.RUNNING
+    bench.pass_time(1)
+    interrupted = a_record(state=RequestState.INTERRUPTED)
+    assert await requests.get(a_record().id) == interrupted
+    assert await requests.of_member(GUILD, MEMBER) == [a_record(1, state=RequestState.DONE), interrupted]
+    await requests.put(a_record(state=RequestState.DONE), keep_s=DAY_S)
+    assert (await requests.get(a_record().id)).state is RequestState.DONE, "it went on after all"
+
+
+def test_no_audio_can_be_allowed_that_takes_longer_to_hear_than_a_request_may_run() -> None:
+    with pytest.raises(InvalidSettings, match="MAX_AUDIO_MINUTES"):
+        Settings.from_env({"MAX_AUDIO_MINUTES": str(LONGEST_S / 60 + 1)})
 
 
 async def test_a_result_that_is_too_large_costs_the_result_only(requests: StoredRequests) -> None:
@@ -533,9 +577,9 @@ async def test_a_lease_has_one_holder(bench: Bench) -> None:
     assert await leases.take("cleanup", "one", ttl_s=100.0)
     assert not await leases.take("cleanup", "two", ttl_s=100.0)
     assert await leases.take("commands", "two", ttl_s=100.0)
-    assert await leases.holder("cleanup") == "one"
+    assert await bench.documents.get(keys.lease("cleanup")) == b"one"
     await leases.release("cleanup", "one")
-    assert await leases.holder("cleanup") is None
+    assert await bench.documents.get(keys.lease("cleanup")) is None
     assert await leases.take("cleanup", "two", ttl_s=100.0)
     bench.pass_time(100.0)
-    assert await leases.holder("cleanup") is None
+    assert await bench.documents.get(keys.lease("cleanup")) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
@@ -48,6 +49,7 @@ async def listening(company: Company, name: str = "voices") -> Channel:
     channel = company.guild.add_text_channel(name)
     told = await company.set("voice-messages", channel=channel, on=True)
     assert f"<#{channel.id}>: off → <#{channel.id}>: on" in told.text
+    assert "takes a token of whoever speaks" in told.text
     return channel
 
 
@@ -107,7 +109,9 @@ async def test_what_is_written_down_is_a_result_like_any_other(company: Company)
     channel = await listening(company)
     reply = await reply_to(company, speak(channel, company.bob))
     assert fields(reply)["Language"] == "German", "the guild's language counts"
-    assert f"[answer]({reply.url})" in (await company.ask(company.bob, "results list")).text
+    async with asyncio.timeout(PATIENCE_S):  # that it arrived is entered once Discord has said so
+        while f"[answer]({reply.url})" not in (await company.ask(company.bob, "results list")).text:
+            pass
     redone = await answer(await company.helper.choose(reply, menu_id(reply, "redo"), ["summarize"]))
     assert redone.embeds[0]["title"] == "Summary"
 
@@ -121,7 +125,7 @@ async def test_who_has_no_tokens_left_is_refused_quietly(company: Company) -> No
     await company.town.simulator.world.changes.until(
         lambda: refused.reactions, timeout_s=PATIENCE_S, what=lambda: "a reaction"
     )
-    assert refused.reactions == {"⏳": [company.town.simulator.world.bot]}
+    assert refused.reactions == {"🛑": [company.town.simulator.world.bot]}
     assert WORDS in (await reply_to(company, speak(channel, company.bob, "1"))).text.lower(), "what is known is free"
     await reply_to(company, speak(channel, company.helper, "3"))
     assert [m for m in company.heard_by(channel) if m.reference is refused] == []

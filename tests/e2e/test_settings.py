@@ -5,15 +5,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import pytest_asyncio
 import redis
 
+from bot.adapters.redis import keys
 from tests.e2e.company import WORDS, Company, a_company, two_modes
-from tests.e2e.town import COMMANDS, Town, a_town, answer, fields, store_socket
+from tests.e2e.town import COMMANDS, PATIENCE_S, Town, a_town, answer, fields, servers, store_socket
 from tests.simulator.errors import Refused
 from tests.simulator.intents import Intent
 
@@ -35,7 +38,7 @@ OPERATOR = {
 }
 NOT_HERE = "*(not set here)*"
 MANAGERS = "none: **Manage Server** alone"
-ANNOUNCEMENTS = "Announcements' channel"
+ANNOUNCEMENTS = "Announcements' channel (not in use yet)"
 VOICES = "Voice messages written down"
 
 
@@ -269,11 +272,32 @@ async def test_another_guild_is_left_as_it_was(scene: Scene, company: Company) -
     assert "1 an hour" not in (await other.ask(other.bob, "quota")).text
 
 
-async def test_settings_and_their_log_survive_a_restart(scene: Scene, company: Company) -> None:
+async def test_a_store_that_is_silent_is_not_taken_for_one_without_settings(scene: Scene, company: Company) -> None:
+    await company.set("language", language="german")
+    (store,) = (process for process in servers(scene.town.data_dir) if Path(process.cwd()).name == "store")
+    store.suspend()
+    try:
+        for command, options in (("show", {}), ("reset", {"setting": "language"})):
+            assert "can't reach my memory" in (await company.set(command, **options)).text
+    finally:
+        store.resume()
+    async with asyncio.timeout(PATIENCE_S):
+        while fields(shown := await company.set("show")) == {}:
+            assert "can't reach my memory" in shown.text
+    assert fields(shown)["Language"] == "German"
+
+
+async def test_settings_and_their_log_survive_a_restart_which_lets_them_last(scene: Scene, company: Company) -> None:
     await company.set("language", language="german")
     await company.set("tier", role=company.role, burst=9)
     before, log = await company.set("show"), await company.set("audit")
+    key, kept_s = keys.settings(company.guild.id), keys.SETTINGS_S
+    with redis.Redis(unix_socket_path=store_socket(scene.town.data_dir)) as store:
+        assert kept_s - 1_000 < int(store.ttl(key)) <= kept_s  # pyright: ignore[reportArgumentType] - it waits for none
+        store.expire(key, 1_000)
     await scene.bot.restart()
     await scene.bot.ready(commands=COMMANDS)
     assert fields(await company.set("show")) == fields(before)
     assert (await company.set("audit")).text == log.text
+    with redis.Redis(unix_socket_path=store_socket(scene.town.data_dir)) as store:
+        assert kept_s - 1_000 < int(store.ttl(key)) <= kept_s  # pyright: ignore[reportArgumentType] - as above

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -9,15 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 import discord
 
-from bot.core.errors import NotFound
+from bot.core.errors import NotFound, StoreUnavailable
+from bot.core.fair_use import FairUse
+from bot.core.quotas import Limits
 from bot.core.records import AuditEntry, GuildSettings, RequestRecord
 from bot.presentation.courier import answer_embed
 from bot.presentation.moderation import AccessPolicy
 from bot.presentation.reception import Reception
+from bot.presentation.settings_changes import Operator
 from tests.fakes import FakeClock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from bot.core.records import Delivery
     from bot.presentation.courier import Placeholder
@@ -102,13 +106,19 @@ class FakeChannel(discord.abc.Messageable):
 
 @dataclass
 class FakeSettingsStore:
-    """Settings of guilds; ``fails`` is raised by every call."""
+    """Settings of guilds; ``fails`` is raised by every call, but for `get`, which goes on without a store."""
 
     kept: dict[int, GuildSettings] = field(default_factory=dict[int, GuildSettings])
     entries: list[AuditEntry] = field(default_factory=list[AuditEntry])
+    present: list[int] = field(default_factory=list[int])
     fails: Exception | None = None
 
     async def get(self, guild_id: int) -> GuildSettings:
+        with suppress(StoreUnavailable):
+            return await self.look_up(guild_id)
+        return GuildSettings(guild_id=guild_id)
+
+    async def look_up(self, guild_id: int) -> GuildSettings:
         if self.fails is not None:
             raise self.fails
         return self.kept.get(guild_id) or GuildSettings(guild_id=guild_id)
@@ -116,11 +126,18 @@ class FakeSettingsStore:
     async def change(
         self, guild_id: int, change: Callable[[GuildSettings], GuildSettings], entry: AuditEntry
     ) -> GuildSettings:
-        self.kept[guild_id] = change(await self.get(guild_id))
+        self.kept[guild_id] = change(await self.look_up(guild_id))
         self.entries.insert(0, entry)
         return self.kept[guild_id]
 
+    async def keep(self, guild_ids: Iterable[int]) -> None:
+        if self.fails is not None:
+            raise self.fails
+        self.present += guild_ids
+
     async def expire(self, guild_id: int, *, within_s: float) -> None:  # noqa: ARG002 - the port's
+        if self.fails is not None:
+            raise self.fails
         self.kept.pop(guild_id, None)
 
 
@@ -181,6 +198,14 @@ class FakeDeliveryLog:
         return frozenset(self.waiting)
 
 
+def an_operator(*, automatic_allowed: bool = True) -> Operator:
+    """Allows members 10 tokens an hour and 3 at once, moderators 60 and 20, a guild 500 a day; keeps results a week."""
+    no_limiter: Any = None
+    default, caps = Limits(per_hour=10, burst=3, daily=500), Limits(per_hour=60, burst=20, daily=500)
+    fair_use = FairUse(no_limiter, FakeSettingsStore(), default=default, caps=caps, outside=default)
+    return Operator(fair_use=fair_use, transcript_days=7, automatic_allowed=automatic_allowed)
+
+
 # --- commands -----------------------------------------------------------------------------------------------------
 
 
@@ -197,13 +222,14 @@ class FakeCourier:
 
 
 class Counter:
-    """A reception as it is, between commands and a courier that remembers."""
+    """A reception as it is, between commands and a courier that remembers. It serves users outside guilds, too."""
 
     def __init__(self) -> None:
         self.courier = FakeCourier()
         no_desk: Any = None
         courier: Any = self.courier
-        self.reception = Reception(no_desk, courier, AccessPolicy(), clock=FakeClock(), new_id=lambda: "0" * 16)
+        policy = AccessPolicy(allow_user_install=True)
+        self.reception = Reception(no_desk, courier, policy, clock=FakeClock(), new_id=lambda: "0" * 16)
 
     @property
     def answer(self) -> Answer:

@@ -11,8 +11,10 @@ from bot.core.errors import NotAudio, Overloaded, QuotaExceeded, StoreUnavailabl
 from bot.core.models import AudioLink, Cached, Reply, Stage, StageReport, StageStatus
 from bot.core.quotas import Verdict
 from bot.core.records import GuildSettings
-from bot.presentation.automatic import AT_A_TIME, IN_LINE, AutomaticTranscripts
+from bot.presentation.automatic import AT_A_TIME, IN_LINE, REFUSED, AutomaticTranscripts, rights_in
+from bot.presentation.messages import keys
 from bot.presentation.moderation import AccessPolicy
+from bot.presentation.settings_editor import TO_POST
 from cogs.automatic import Automatic
 from tests.fakes import HANG, FakeModeSource, a_transcript
 from tests.presentation.guildhall import ADA, CHANNEL, GUILD, HELPERS, FakeSettingsStore, a_member
@@ -21,7 +23,7 @@ from tests.waiting import until
 if TYPE_CHECKING:
     from bot.core.models import Request, Transcript
 
-REFUSED: Any = SimpleNamespace(status=403, reason="no")
+FORBIDDEN: Any = SimpleNamespace(status=403, reason="no")
 SAID = a_transcript("Hello [x](https://evil.example) @everyone.", language="de")
 BROKE = QuotaExceeded(
     Verdict(allowed=False, cost=1, remaining=0, retry_after_s=9, full_at=9, now=0, refused_by="bucket")
@@ -197,8 +199,8 @@ async def test_two_at_the_same_moment_are_one() -> None:
 @pytest.mark.parametrize("error", [BROKE, Overloaded(wait_s=600.0)], ids=["quota", "overload"])
 async def test_a_refusal_is_a_reaction_and_no_more(error: Exception) -> None:
     message = await Channel(FakeDesk(error)).post(FakeMessage())
-    assert (message.replies, message.reactions) == ([], ["⏳"])
-    closed = FakeMessage(fails=discord.Forbidden(REFUSED, "no"))
+    assert (message.replies, message.reactions) == ([], [REFUSED])
+    closed = FakeMessage(fails=discord.Forbidden(FORBIDDEN, "no"))
     await Channel(FakeDesk(error)).post(closed)
     assert closed.reactions == []
 
@@ -212,7 +214,7 @@ async def test_other_failures_are_not_seen() -> None:
     assert (channel.desk.requests, message.replies, message.reactions) == ([], [], [])
 
 
-@pytest.mark.parametrize("error", [discord.NotFound(REFUSED, "gone"), OSError("reset")], ids=["deleted", "network"])
+@pytest.mark.parametrize("error", [discord.NotFound(FORBIDDEN, "gone"), OSError("reset")], ids=["deleted", "network"])
 async def test_an_answer_that_cannot_be_posted_has_not_arrived(error: Exception) -> None:
     channel = Channel()
     await channel.post(FakeMessage(fails=error))
@@ -243,7 +245,7 @@ async def test_a_guild_has_a_few_at_a_time_and_a_line_that_ends() -> None:
     await asyncio.gather(*tasks)
     assert desk.most_under_way == AT_A_TIME
     assert sum(len(message.replies) for message in messages) == AT_A_TIME + IN_LINE
-    assert [message.reactions for message in messages[-3:]] == [["⏳"]] * 3
+    assert [message.reactions for message in messages[-3:]] == [[REFUSED]] * 3
     await channel.post(FakeMessage(10_000))
     assert len(desk.requests) == AT_A_TIME + IN_LINE + 1, "and afterwards there is room again"
 
@@ -260,6 +262,14 @@ async def test_other_guilds_do_not_wait() -> None:
     assert any(request.asker and request.asker.guild_id == other for request in desk.requests)
     desk.open.set()
     await asyncio.gather(*tasks)
+
+
+def test_a_voice_channel_takes_the_right_to_connect_and_has_no_threads() -> None:
+    voice: Any = object.__new__(discord.VoiceChannel)
+    text: Any = object.__new__(discord.TextChannel)
+    assert set(rights_in(voice)) ^ set(rights_in(text)) == {"connect", "send_messages_in_threads"}
+    assert "connect" in rights_in(voice)
+    assert all(f"right.{right}" in keys() for right in (*rights_in(voice), *rights_in(text), *TO_POST))
 
 
 @pytest.mark.parametrize("allowed", [True, False])

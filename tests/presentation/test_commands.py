@@ -8,15 +8,14 @@ import pytest
 from discord import app_commands
 from discord.ext import commands
 
-from bot.core.quotas import Limits
-from bot.presentation.settings_changes import RESETTABLE, Operator
+from bot.presentation.settings_changes import RESETTABLE
 from bot.presentation.settings_editor import SettingsEditor
 from cogs.privacy import Privacy
 from cogs.quota import Quota
 from cogs.results import Results
 from cogs.settings import Settings
 from tests.fakes import FakeModeSource
-from tests.presentation.guildhall import Counter, FakeAuditLog, FakeSettingsStore
+from tests.presentation.guildhall import Counter, FakeAuditLog, FakeSettingsStore, an_operator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,10 +29,8 @@ async def payloads() -> dict[str, Any]:
     """The commands as Discord gets them, by name."""
     reception = Counter().reception
     settings, audit = FakeSettingsStore(), FakeAuditLog()
-    limits = Limits(per_hour=10, burst=3)
-    operator = Operator(default=limits, caps=limits, transcript_days=7, automatic_allowed=True)
     bot = commands.Bot(commands.when_mentioned, help_command=None, intents=discord.Intents(guilds=True))
-    await bot.add_cog(Settings(SettingsEditor(settings, reception), audit, FakeModeSource(), operator))
+    await bot.add_cog(Settings(SettingsEditor(settings, reception), audit, FakeModeSource(), an_operator()))
     await bot.add_cog(Quota(reception, _NOTHING, FakeModeSource(), settings=settings, audit=audit))
     await bot.add_cog(Results(reception, _NOTHING))
     await bot.add_cog(Privacy(reception, _NOTHING))

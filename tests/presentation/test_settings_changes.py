@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bot.adapters.redis import keys
 from bot.core.errors import UnknownLanguage, UnknownMode
 from bot.core.quotas import Limits
 from bot.core.records import AuditEntry, GuildSettings, TierSetting
@@ -14,8 +15,8 @@ from bot.presentation.settings_changes import (
     AutomaticOff,
     Change,
     Everybody,
+    NoMore,
     NothingGiven,
-    Operator,
     OverCap,
     TooManyChannels,
     TooManyTiers,
@@ -29,17 +30,13 @@ from bot.presentation.settings_changes import (
     tier_change,
     voice_messages_change,
 )
-from bot.presentation.settings_page import audit_answer, change_answer, settings_answer
+from bot.presentation.settings_page import AUDIT_ENTRIES, audit_answer, change_answer, settings_answer
 from tests.fakes import a_mode
-from tests.presentation.guildhall import ADA, CHANNEL, GUILD, HELPERS, LOCALE, NOW, all_text, assert_fits
+from tests.presentation.guildhall import ADA, CHANNEL, GUILD, HELPERS, LOCALE, NOW, all_text, an_operator, assert_fits
 
 PLAIN = GuildSettings(guild_id=GUILD)
-OPERATOR = Operator(
-    default=Limits(per_hour=10, burst=3, daily=500),
-    caps=Limits(per_hour=60, burst=20, daily=500),
-    transcript_days=7,
-    automatic_allowed=True,
-)
+OPERATOR = an_operator()
+CAPS = OPERATOR.fair_use.caps
 MODES = {"summarize": a_mode()}
 FULLEST = GuildSettings(
     guild_id=GUILD,
@@ -89,18 +86,16 @@ def test_the_role_of_everybody_cannot_moderate_or_have_a_tier() -> None:
 
 
 def test_what_is_left_out_stays() -> None:
-    both = after(limits_change(20, 5, None, OPERATOR.caps))
+    both = after(limits_change(20, 5, None, CAPS))
     assert (both.per_hour, both.burst, both.daily_budget) == (20, 5, None)
-    assert after(limits_change(None, 4, 100, OPERATOR.caps), both) == both.model_copy(
-        update={"burst": 4, "daily_budget": 100}
-    )
+    assert after(limits_change(None, 4, 100, CAPS), both) == both.model_copy(update={"burst": 4, "daily_budget": 100})
     one = after(channels_change(CHANNEL, None))
     assert after(channels_change(None, CHANNEL + 1), one).moderator_channel_id == CHANNEL
 
 
 @pytest.mark.parametrize(
     "change",
-    [limits_change(None, None, None, OPERATOR.caps), channels_change(None, None), reset_change("guild_id")],
+    [limits_change(None, None, None, CAPS), channels_change(None, None), reset_change("guild_id")],
 )
 def test_nothing_given_is_said_to_be_nothing(change: Change) -> None:
     with pytest.raises(NothingGiven):
@@ -110,9 +105,9 @@ def test_nothing_given_is_said_to_be_nothing(change: Change) -> None:
 @pytest.mark.parametrize(
     ("change", "cap", "variable"),
     [
-        (limits_change(60.1, None, None, OPERATOR.caps), "60", "MAX_RATE_PER_HOUR"),
-        (limits_change(60, 21, None, OPERATOR.caps), "20", "MAX_RATE_BURST"),
-        (limits_change(None, None, 501, OPERATOR.caps), "500", "GUILD_DAILY_TOKENS"),
+        (limits_change(60.1, None, None, CAPS), "60", "MAX_RATE_PER_HOUR"),
+        (limits_change(60, 21, None, CAPS), "20", "MAX_RATE_BURST"),
+        (limits_change(None, None, 501, CAPS), "500", "GUILD_DAILY_TOKENS"),
         (tier_change(HELPERS, 61, None, OPERATOR), "60", "MAX_RATE_PER_HOUR"),
         (tier_change(HELPERS, None, 21, OPERATOR), "20", "MAX_RATE_BURST"),
         (retention_change(8, 7), "7", "TRANSCRIPT_DAYS"),
@@ -125,7 +120,7 @@ def test_over_the_operators_cap_is_refused_with_its_name(change: Change, cap: st
 
 
 def test_at_the_cap_is_allowed() -> None:
-    assert after(limits_change(60, 20, 500, OPERATOR.caps)).daily_budget == 500
+    assert after(limits_change(60, 20, 500, CAPS)).daily_budget == 500
     assert after(limits_change(None, None, 10**6, Limits(per_hour=1, burst=1))).daily_budget == 10**6
     assert after(retention_change(7, 7)).retention_days == 7
 
@@ -144,10 +139,29 @@ def test_what_a_new_tier_leaves_out_is_everybodys() -> None:
     assert after(tier_change(HELPERS, None, 8, OPERATOR), own).tiers[0].per_hour == 20
 
 
+@pytest.mark.parametrize("tiers", [(), (TierSetting(role_id=HELPERS, per_hour=500, burst=4),)])
+def test_what_a_tier_leaves_out_is_not_over_the_cap(tiers: tuple[TierSetting, ...]) -> None:
+    raised_once = PLAIN.model_copy(update={"per_hour": 500.0, "tiers": tiers})
+    assert after(tier_change(HELPERS, None, 8, OPERATOR), raised_once).tiers[0].per_hour == 60
+
+
+def test_what_a_tier_leaves_out_is_not_below_everybodys() -> None:
+    below = PLAIN.model_copy(update={"per_hour": 30.0, "tiers": (TierSetting(role_id=HELPERS, per_hour=20, burst=4),)})
+    assert after(tier_change(HELPERS, None, 8, OPERATOR), below).tiers[0].per_hour == 30
+
+
+@pytest.mark.parametrize(("per_hour", "burst"), [(5, None), (None, 2), (10, 3), (60, 2), (9.9, 20)])
+def test_a_tier_that_gives_no_more_than_everybody_has_is_refused(per_hour: float | None, burst: int | None) -> None:
+    with pytest.raises(NoMore) as refused:
+        tier_change(HELPERS, per_hour, burst, OPERATOR).apply(PLAIN)
+    assert refused.value.values == {"per_hour": "10", "burst": 3}
+
+
 def test_there_are_so_many_tiers_and_channels_and_no_more() -> None:
     with pytest.raises(TooManyTiers):
         tier_change(HELPERS + 1_000, 20, 5, OPERATOR).apply(FULLEST)
-    assert len(after(tier_change(HELPERS, 20, 5, OPERATOR), FULLEST).tiers) == MAX_TIERS
+    room = FULLEST.model_copy(update={"per_hour": None, "burst": None})
+    assert len(after(tier_change(HELPERS, 20, 5, OPERATOR), room).tiers) == MAX_TIERS
     with pytest.raises(TooManyChannels):
         voice_messages_change(CHANNEL + 1_000, on=True, automatic_allowed=True).apply(FULLEST)
     assert after(voice_messages_change(CHANNEL, on=True, automatic_allowed=True), FULLEST) == FULLEST
@@ -173,7 +187,7 @@ def test_every_setting_can_be_set_back(field: str) -> None:
 
 
 def test_a_change_is_noted_with_what_it_was_before() -> None:
-    change = limits_change(20, None, 100, OPERATOR.caps)
+    change = limits_change(20, None, 100, CAPS)
     entry = change.entry(PLAIN, after(change), who=ADA, at=NOW)
     assert (entry.guild_id, entry.at, entry.who, entry.what) == (GUILD, NOW, ADA, "settings.limits")
     assert entry.before == "Tokens an hour: not set here; Tokens of the server a day: not set here"
@@ -220,6 +234,21 @@ def test_the_page_tells_what_is_set() -> None:
     )
 
 
+def test_the_page_tells_what_holds_where_the_operator_allows_less_by_now() -> None:
+    tiers = (TierSetting(role_id=HELPERS, per_hour=100, burst=9), TierSetting(role_id=ADA, per_hour=40, burst=9))
+    more = GuildSettings(guild_id=GUILD, per_hour=80, burst=5, daily_budget=900, retention_days=30, tiers=tiers)
+    shown = {field.name: field.value for field in settings_answer(more, OPERATOR, locale=LOCALE).fields}
+    note = "*(the most that whoever runs me allows; set: {})*"
+    assert shown["Tokens an hour"] == f"60 {note.format(80)}"
+    assert shown["Tokens at once"] == "5"
+    assert shown["Tokens of the server a day"] == f"500 {note.format(900)}"
+    assert shown["Kept for"] == f"7 days {note.format('30 days')}"
+    assert shown["Tiers"].splitlines() == [
+        f"<@&{HELPERS}>: 60 an hour, 9 at once *(set: 100, 9)*",
+        f"<@&{ADA}>: 60 an hour, 9 at once *(set: 40, 9)*",
+    ], "the second has as much as everybody by now"
+
+
 def test_the_fullest_settings_are_shown_whole() -> None:
     answer = settings_answer(FULLEST, OPERATOR, locale=LOCALE)
     assert_fits(answer)
@@ -229,8 +258,8 @@ def test_the_fullest_settings_are_shown_whole() -> None:
 
 
 def test_the_page_says_who_has_to_switch_automatic_transcription_on() -> None:
-    off = Operator(default=OPERATOR.default, caps=OPERATOR.caps, transcript_days=7, automatic_allowed=False)
-    assert "AUTO_TRANSCRIBE" in all_text(settings_answer(PLAIN, off, locale=LOCALE))
+    answer = settings_answer(PLAIN, an_operator(automatic_allowed=False), locale=LOCALE)
+    assert "AUTO_TRANSCRIBE" in all_text(answer)
 
 
 def an_entry(what: str = "settings.language", before: str = "", after: str = "German", at: float = NOW) -> AuditEntry:
@@ -254,12 +283,13 @@ def test_what_is_noted_by_others_is_shown_as_it_is() -> None:
 
 
 def test_a_long_log_is_in_a_file_whole() -> None:
-    entries = [an_entry(after=f"{number} " + "x" * 400) for number in range(100)]
+    assert AUDIT_ENTRIES >= keys.AUDIT_ENTRIES, "no entry that is kept is left out"
+    entries = [an_entry(after=f"{number} " + "x" * 400) for number in range(AUDIT_ENTRIES)]
     answer = audit_answer(entries, locale=LOCALE)
     assert_fits(answer)
     (file,) = answer.files
-    assert len(file.content.decode().splitlines()) == 100
-    assert "of 100 changes" in answer.description
+    assert len(file.content.decode().splitlines()) == AUDIT_ENTRIES
+    assert f"of {AUDIT_ENTRIES} changes" in answer.description
 
 
 @given(st.lists(st.builds(an_entry, what=st.text(max_size=64), before=st.text(max_size=500)), max_size=100))

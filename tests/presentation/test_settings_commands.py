@@ -7,9 +7,8 @@ import discord
 import pytest
 
 from bot.core.errors import StoreUnavailable
-from bot.core.quotas import Limits
-from bot.core.records import GuildSettings
-from bot.presentation.settings_changes import Operator
+from bot.core.records import AuditEntry, GuildSettings
+from bot.presentation import automatic
 from bot.presentation.settings_editor import SettingsEditor
 from cogs.settings import Settings
 from tests.fakes import FakeModeSource, a_mode
@@ -28,6 +27,7 @@ from tests.presentation.guildhall import (
     a_member,
     all_text,
     an_interaction,
+    an_operator,
 )
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
     from bot.core.modes import Mode
 
-CAPS = Limits(per_hour=60, burst=20)
 REFUSED: Any = SimpleNamespace(status=403, reason="no")
 
 
@@ -52,11 +51,10 @@ class Office:
         self.counter = Counter()
         self.store = FakeSettingsStore()
         self.audit = FakeAuditLog(noted=self.store.entries)
-        operator = Operator(
-            default=Limits(per_hour=10, burst=3), caps=CAPS, transcript_days=7, automatic_allowed=automatic_allowed
-        )
         editor = SettingsEditor(self.store, self.counter.reception)
-        self.cog = Settings(editor, self.audit, FakeModeSource(*modes), operator)
+        self.cog = Settings(
+            editor, self.audit, FakeModeSource(*modes), an_operator(automatic_allowed=automatic_allowed)
+        )
         self._channels = channels or {}
 
     async def use(self, command: Any, *values: Any, by: discord.Member | None = None, **options: Any) -> str:
@@ -159,15 +157,54 @@ async def test_automatic_transcription_names_who_has_to_switch_it_on() -> None:
     assert office.settings is None
 
 
-async def test_a_channel_in_which_the_bot_may_not_write_is_pointed_out() -> None:
+async def test_what_the_bot_may_not_do_in_a_channel_is_pointed_out() -> None:
     office = Office()
-    mute = a_channel(may=discord.Permissions(view_channel=True))
-    for said in (
-        await office.use(office.cog.channels, moderators=mute),
-        await office.use(office.cog.voice_messages, mute, on=True),
-    ):
-        assert "I may not write in" in said
-    assert "I may not write in" not in await office.use(office.cog.channels, moderators=a_channel(channel_id=7))
+    mute = a_channel(may=discord.Permissions(view_channel=True, embed_links=True))
+    said = await office.use(office.cog.channels, moderators=mute)
+    assert f"In <#{CHANNEL}>, I still need: **Send Messages**." in said
+    assert "I still need" not in await office.use(office.cog.channels, moderators=a_channel(channel_id=7))
+
+
+@pytest.mark.parametrize("right", automatic.rights_in(a_channel()))
+async def test_what_writing_down_voice_messages_needs_is_pointed_out_when_it_is_switched_on(right: str) -> None:
+    office = Office()
+    lacking = discord.Permissions.all()
+    lacking.update(**{right: False})
+    on = await office.use(office.cog.voice_messages, a_channel(may=lacking), on=True)
+    name = right.replace("_", " ").title().replace(" In ", " in ")
+    assert f"I still need: **{name}**." in on
+    assert "I still need" not in await office.use(office.cog.voice_messages, a_channel(may=lacking), on=False)
+
+
+async def test_who_pays_for_voice_messages_is_said_when_they_are_switched_on() -> None:
+    office = Office()
+    on = await office.use(office.cog.voice_messages, a_channel(), on=True)
+    assert "I still need" not in on
+    assert "takes a token of whoever speaks" in on
+    assert f"{automatic.REFUSED} below one says that they, or this server, have none left" in on
+    assert "token" not in await office.use(office.cog.voice_messages, a_channel(), on=False)
+
+
+async def test_a_channel_for_announcements_is_said_to_be_for_later() -> None:
+    office = Office()
+    said = await office.use(office.cog.channels, announcements=a_channel())
+    assert f"Announcements' channel (not in use yet): <#{CHANNEL}>" in said
+
+
+async def test_a_tier_that_would_do_nothing_is_refused_with_what_everybody_has() -> None:
+    office = Office()
+    said = await office.use(office.cog.tier, SimpleNamespace(id=HELPERS), burst=2)
+    assert "more than everybody has, which is 10 an hour and 3 at once" in said
+    assert office.settings is None
+
+
+async def test_every_change_that_is_kept_is_shown() -> None:
+    office = Office()
+    entry = AuditEntry(guild_id=GUILD, at=NOW, who=ADA, what="settings.language", after="German")
+    office.store.entries += [entry] * 300
+    await office.use(office.cog.audit)
+    (file,) = office.counter.answer.files
+    assert len(file.content.splitlines()) == 300
 
 
 async def test_a_change_is_posted_where_moderators_read_and_pings_nobody() -> None:
@@ -211,8 +248,9 @@ async def test_a_change_that_cannot_be_posted_is_made_all_the_same(channels: dic
 async def test_a_store_that_is_away_is_said_to_be() -> None:
     office = Office()
     office.store.fails = StoreUnavailable()
-    for said in (await office.use(office.cog.show), await office.use(office.cog.language, "de")):
-        assert "can't reach my memory" in said
+    cog = office.cog
+    for command, values in ((cog.show, ()), (cog.language, ("de",)), (cog.reset, ("language",)), (cog.audit, ())):
+        assert "can't reach my memory" in await office.use(command, *values)
 
 
 async def suggested(cog: Any, typed: str) -> list[str]:

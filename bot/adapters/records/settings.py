@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -15,7 +14,7 @@ from bot.core.errors import RecordInvalid, RecordTooNew, StoreUnavailable
 from bot.core.records import AUDIT, GUILD_SETTINGS, AuditEntry, GuildSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from bot.adapters.documents import Documents
 
@@ -23,8 +22,6 @@ FRESH_S: Final = 5.0
 """How long settings are believed without asking: what another process changes is seen by then."""
 GUILDS: Final = 2_048
 """Guilds that are remembered, those that were asked for last."""
-PRESENT_S: Final = 3_600.0
-"""How often a guild's settings are made to stay. So long after it was left, late requests do not keep them either."""
 TRIES: Final = 64
 """Each is lost to somebody whose change counted."""
 
@@ -35,15 +32,14 @@ def _line(entry: AuditEntry) -> Line:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Known:
-    """What was read last, and when it is to be read, and made to stay, again."""
+    """What was read last, and when it is to be read again."""
 
     settings: GuildSettings
     fresh_until: float
-    stays_until: float = float("-inf")
 
 
 class StoredSettings:
-    """`bot.core.ports.SettingsStore`. Reading never fails for want of a store: what was known last counts, or nothing.
+    """`bot.core.ports.SettingsStore`. `get` never fails for want of a store: what was known last counts, or nothing.
 
     Args:
         documents: where they are kept.
@@ -66,20 +62,23 @@ class StoredSettings:
         known = self._known.get(guild_id)
         if known is not None and self._clock() < known.fresh_until:
             return known.settings
-        key = keys.settings(guild_id)
         try:
-            raw = await self._reading.get(key)
-            stays_until = known.stays_until if known else float("-inf")
-            if raw is not None and self._clock() >= stays_until:
-                with suppress(StoreUnavailable):  # a store that takes no writes can still be read
-                    await self._reading.persist(key)
-                    stays_until = self._clock() + PRESENT_S
+            raw = await self._reading.get(keys.settings(guild_id))
         except StoreUnavailable:
             return known.settings if known else GuildSettings(guild_id=guild_id)
         meanwhile = self._known.get(guild_id)
         if meanwhile is not None and self._clock() < meanwhile.fresh_until:
             return meanwhile.settings  # changed while this was read: what was read may be the older
-        return self._learn(guild_id, _read(guild_id, raw), stays_until)
+        return self._learn(guild_id, _read(guild_id, raw))
+
+    async def look_up(self, guild_id: int) -> GuildSettings:
+        """A guild's settings as they are in the store at this moment.
+
+        Raises:
+            StoreUnavailable: they cannot be read now.
+            RecordTooNew: a later version of the bot wrote them.
+        """
+        return _read(guild_id, await self._documents.get(keys.settings(guild_id)))
 
     async def change(
         self, guild_id: int, change: Callable[[GuildSettings], GuildSettings], entry: AuditEntry
@@ -99,38 +98,38 @@ class StoredSettings:
             raw = await self._documents.get(key)
             new = GUILD_SETTINGS.encode(change(_read(guild_id, raw)))
             settings = GUILD_SETTINGS.decode(new)  # ``model_copy`` checks nothing
-            if await self._documents.swap(key, raw, new, None, line=_line(entry)):
-                return self._learn(guild_id, settings, self._clock() + PRESENT_S)
+            if await self._documents.swap(key, raw, new, keys.SETTINGS_S, line=_line(entry)):
+                return self._learn(guild_id, settings)
         raise StoreUnavailable(f"the settings of guild {guild_id} change faster than they can be read")
 
-    async def expire(self, guild_id: int, *, within_s: float) -> None:
-        """Forget a guild that the bot has left, in a while; `get` of a guild that came back keeps it.
-
-        The audit log ends by itself.
+    async def keep(self, guild_ids: Iterable[int]) -> None:
+        """The bot is in these guilds: what was set there lasts for another `keys.SETTINGS_S`.
 
         Raises:
             StoreUnavailable: it cannot be done now.
         """
-        known = self._known.get(guild_id) or _Known(settings=GuildSettings(guild_id=guild_id), fresh_until=0.0)
-        self._remember(guild_id, replace(known, fresh_until=float("-inf"), stays_until=self._clock() + PRESENT_S))
+        for guild_id in guild_ids:
+            await self._documents.expire(keys.settings(guild_id), keys.SETTINGS_S)
+
+    async def expire(self, guild_id: int, *, within_s: float) -> None:
+        """Forget a guild that the bot has left, in a while. The audit log ends by itself.
+
+        Raises:
+            StoreUnavailable: it cannot be done now.
+        """
         await self._documents.expire(keys.settings(guild_id), within_s)
 
-    def _learn(self, guild_id: int, settings: GuildSettings, stays_until: float) -> GuildSettings:
-        self._remember(
-            guild_id, _Known(settings=settings, fresh_until=self._clock() + FRESH_S, stays_until=stays_until)
-        )
+    def _learn(self, guild_id: int, settings: GuildSettings) -> GuildSettings:
+        self._known[guild_id] = _Known(settings=settings, fresh_until=self._clock() + FRESH_S)
+        self._known.move_to_end(guild_id)
+        if len(self._known) > GUILDS:
+            self._known.popitem(last=False)
         return settings
 
     def _doubt(self, guild_id: int) -> None:
         """A change is on its way, and may happen even where it seems to fail: what is known is for need only."""
         if guild_id in self._known:
             self._known[guild_id] = replace(self._known[guild_id], fresh_until=float("-inf"))
-
-    def _remember(self, guild_id: int, known: _Known) -> None:
-        self._known[guild_id] = known
-        self._known.move_to_end(guild_id)
-        if len(self._known) > GUILDS:
-            self._known.popitem(last=False)
 
 
 def _read(guild_id: int, raw: bytes | None) -> GuildSettings:
