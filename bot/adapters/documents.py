@@ -1,7 +1,7 @@
 """Bytes by key: what every repository of ``bot.adapters.records`` stands on.
 
 Keys are those of ``bot.adapters.redis.keys``. Each call is atomic; all may raise `StoreUnavailable`, after which a
-write may have happened or not. Times to live are in seconds and at least a millisecond; None is for ever.
+write may have happened or not. Times to live are in seconds and at least a millisecond.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Documents(Protocol):
         ...
 
     async def put(
-        self, key: str, value: bytes, ttl_s: float | None, *, unless: bytes | None = None, entry: Entry | None = None
+        self, key: str, value: bytes, ttl_s: float, *, unless: bytes | None = None, entry: Entry | None = None
     ) -> bool:
         """Write a document, and name it in an index.
 
@@ -66,9 +66,7 @@ class Documents(Protocol):
         """
         ...
 
-    async def swap(
-        self, key: str, old: bytes | None, new: bytes, ttl_s: float | None, *, line: Line | None = None
-    ) -> bool:
+    async def swap(self, key: str, old: bytes | None, new: bytes, ttl_s: float, *, line: Line | None = None) -> bool:
         """Write ``new`` where ``old`` (None: nothing) is still the present value, and a line with it.
 
         Returns:
@@ -87,10 +85,6 @@ class Documents(Protocol):
 
     async def expire(self, key: str, ttl_s: float) -> bool:
         """Let a key end; whether there is one."""
-        ...
-
-    async def persist(self, key: str) -> bool:
-        """Keep a key for ever; whether it would have ended."""
         ...
 
     # --- indexes ------------------------------------------------------------------------------------------------
@@ -125,8 +119,4 @@ class Documents(Protocol):
 
     async def release(self, key: str, owner: str) -> None:
         """Give a lease back; nothing happens where somebody else has it."""
-        ...
-
-    async def holder(self, key: str) -> str | None:
-        """Who has a lease."""
         ...

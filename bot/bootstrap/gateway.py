@@ -15,7 +15,7 @@ from loguru import logger
 
 from bot.adapters.discord_cdn import DiscordCdnFetcher, FetchLimits
 from bot.api.health import serve_health
-from bot.bootstrap.processes import BAD_SETTINGS, FAILED, STOPPED, Heartbeats, stop_signal
+from bot.bootstrap.processes import BAD_SETTINGS, FAILED, STOPPED, Heartbeats, every, stop_signal
 from bot.bootstrap.processes import GATEWAY as KIND
 from bot.bootstrap.services import StartFailed, now, open_core
 from bot.bootstrap.state import open_state
@@ -201,10 +201,12 @@ async def _watch_model(core: Core, health: Health) -> None:
     """Load the model ahead of the first request, and tell how it is."""
     with suppress(EarshotError, OSError):  # the state tells it
         await core.transcriber.warm_up()
-    while True:
+
+    async def look() -> None:
         state = core.transcriber.state
         health.report(MODEL, _MODEL_STATES[state.name], state.detail)
-        await asyncio.sleep(1.0)
+
+    await every(1.0, look)
 
 
 _MODEL_STATES = {"cold": State.OK, "loading": State.STARTING, "ready": State.OK, "failed": State.FAILED}
@@ -215,7 +217,9 @@ async def _watch_load(bot: EarshotBot, read_only: ReadOnly, health: Health) -> N
     """Tell, in health and presence, whether new work is taken."""
     told = False
     health.report(LOAD, State.OK)
-    while True:
+
+    async def look() -> None:
+        nonlocal told
         wait_s = read_only.look()
         if wait_s is not None:
             health.report(LOAD, State.DEGRADED, f"read-only: new work would wait for {wait_s / 60:.0f} minutes")
@@ -225,7 +229,8 @@ async def _watch_load(bot: EarshotBot, read_only: ReadOnly, health: Health) -> N
                 health.report(LOAD, State.OK)
             logger.warning("new work is {}", "refused: too much waits" if told else "taken again")
             await bot.show_load(read_only=told)
-        await asyncio.sleep(LOOK_S)
+
+    await every(LOOK_S, look)
 
 
 def _readings(core: Core, read_only: ReadOnly) -> Iterator[Reading]:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import signal
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Final
+
+from loguru import logger
 
 from bot.adapters.documents import Entry
 from bot.adapters.redis import keys
 from bot.core.errors import StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from bot.adapters.documents import Documents
 
@@ -37,6 +40,16 @@ async def stop_signal() -> None:
         loop.remove_signal_handler(number)
 
 
+async def every(seconds: float, do: Callable[[], Awaitable[object]]) -> None:
+    """Go on doing something until cancelled; what fails is logged, and done again when its time comes."""
+    while True:
+        try:
+            await do()
+        except Exception:  # noqa: BLE001 - a process does not end because of what it does beside its work
+            logger.exception("upkeep failed; the next try is in {:.0f} s", seconds)
+        await asyncio.sleep(seconds)
+
+
 class Heartbeats:
     """Processes of each kind that live, as far as the store knows.
 
@@ -53,13 +66,14 @@ class Heartbeats:
         """Go on telling that this process lives, until cancelled; then take it back."""
         key = keys.heartbeats(kind)
         try:
-            while True:
-                with suppress(StoreUnavailable):
-                    await self._documents.add(Entry(index=key, member=name, until=self._now() + keys.HEARTBEAT_S))
-                await asyncio.sleep(BEAT_S)
+            await every(BEAT_S, partial(self._beat, key, name))
         finally:
             with suppress(StoreUnavailable):
                 await self._documents.remove(key, name)
+
+    async def _beat(self, key: str, name: str) -> None:
+        with suppress(StoreUnavailable):
+            await self._documents.add(Entry(index=key, member=name, until=self._now() + keys.HEARTBEAT_S))
 
     async def lives(self, kind: str) -> bool:
         """Whether a process of that kind lives; False where it cannot be told."""

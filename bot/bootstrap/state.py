@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 import secrets
 import time
+from collections import Counter
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from loguru import logger
@@ -60,7 +61,8 @@ class Servers:
 class BotState:
     """What lasts, what is cached, and what is shared with other processes.
 
-    ``servers`` is None where this process is all there is.
+    ``servers`` is None where this process is all there is; ``cleaned`` counts what it has cleaned up on them, by the
+    names of `CleanupReport`.
     """
 
     documents: Documents
@@ -75,6 +77,7 @@ class BotState:
     cache: RedisCache | InProcessCache
     shared_work: SharedWork
     servers: Servers | None
+    cleaned: Counter[str] = field(default_factory=Counter[str])
 
 
 def in_process_state() -> BotState:

@@ -6,23 +6,22 @@ import asyncio
 import secrets
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
 from loguru import logger
 
 from bot.adapters.in_process.cache import InProcessCache
-from bot.adapters.redis.cleanup import Cleanup, Turn
-from bot.adapters.redis.connections import QUICK
+from bot.adapters.redis.cleanup import Cleanup
 from bot.adapters.redis.policies import PolicyRefused, ServerFacts, check_cache, check_store, memory_share
-from bot.bootstrap.processes import WORKER, Heartbeats
+from bot.adapters.redis.turn import Turn
+from bot.bootstrap.processes import WORKER, Heartbeats, every
 from bot.bootstrap.services import StartFailed, now
-from bot.core.errors import EarshotError, StoreUnavailable
+from bot.core.errors import StoreUnavailable
 from bot.core.health import Health, Reading, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from redis.asyncio import Redis
 
     from bot.adapters.redis.connections import RedisServer
     from bot.adapters.spool import FileSpool
@@ -74,6 +73,7 @@ class StateWatch:
         try:
             if self._store_facts is None:  # what is wrong with the store is said once, however long the cache is away
                 self._store_facts = await check_store(self._state.servers.store)
+                self._refused = None
             await check_cache(self._state.servers.cache, self._store_facts)
         except StoreUnavailable:
             return
@@ -89,24 +89,23 @@ class StateWatch:
             for part in STATE_PARTS:
                 self._health.report(part, State.OK, "in this process")
             return
-        while True:
-            await self._look(servers)
-            await asyncio.sleep(WATCH_S)
+        await every(WATCH_S, partial(self._look, servers))
 
     async def _look(self, servers: Servers) -> None:
         for part, server in ((STORE, servers.store), (CACHE, servers.cache)):
             with suppress(StoreUnavailable):
-                await server.call(_ping, way=QUICK)
+                await server.ping()
             self._report(part, server)
         if servers.store.why_away is not None:
             self.filling_up = False  # nobody knows, and without it the bot goes on
             return
         if not self._checked:
+            told = self._refused
             try:
                 await self.check()
-            except StartFailed as exc:  # too late to refuse to start
-                logger.error("{}", exc)
-                self._checked = True
+            except StartFailed as exc:  # too late to refuse to start; it is set right while this waits
+                if str(exc) != told:
+                    logger.error("{}", exc)
         with suppress(StoreUnavailable):
             self.store_share = await memory_share(servers.store)
             self.filling_up = (self.store_share or 0.0) > (ROOM_SHARE if self.filling_up else FULL_SHARE)
@@ -124,18 +123,24 @@ class StateWatch:
     def readings(self) -> Iterator[Reading]:
         """Figures of the state."""
         state = self._state
-        counted = (
-            (
-                "limiter_decisions",
-                "Requests that were allowed, refused, or decided while the store was away.",
-                "limiter",
-            ),
-            ("cache_looks", "Looks into the cache.", "cache"),
-        )
-        counts = {"limiter": state.limiter.decisions, "cache": state.cache.counts}
-        for name, words, part in counted:
-            for outcome, count in sorted(counts[part].items()):
-                yield Reading(name=name, help=words, kind="counter", value=count, labels={"outcome": outcome})
+        for verdict, count in sorted(state.limiter.decisions.items()):
+            here = state.limiter.made_here[verdict]
+            for made_by, part in (("process", here), ("redis", count - here)):
+                yield Reading(
+                    name="limiter_decisions",
+                    help="Verdicts on requests that cost tokens, and who gave them.",
+                    kind="counter",
+                    value=part,
+                    labels={"verdict": verdict, "made_by": made_by},
+                )
+        for outcome, count in sorted(state.cache.counts.items()):
+            yield Reading(
+                name="cache_looks",
+                help="Looks into the cache.",
+                kind="counter",
+                value=count,
+                labels={"outcome": outcome},
+            )
         if state.servers is None:
             if isinstance(state.cache, InProcessCache):
                 yield Reading(
@@ -157,21 +162,30 @@ class StateWatch:
                 value=server.failures,
                 labels={"role": server.role},
             )
+        for what in ("scanned", "mended", "deleted"):
+            yield Reading(
+                name="cleanup_keys",
+                help="Keys that this process has looked at, given an end that they lacked, or deleted.",
+                kind="counter",
+                value=state.cleaned[what],
+                labels={"what": what},
+            )
+        yield Reading(
+            name="cleanup_freed_bytes",
+            help="Memory of keys that this process has deleted from a cache that was nearly full.",
+            kind="counter",
+            value=state.cleaned["freed_bytes"],
+        )
         if self.store_share is not None:
             yield Reading(name="store_memory_share", help="Used share of memory.", kind="gauge", value=self.store_share)
 
 
 async def clean_up(state: BotState, spool: FileSpool, *, is_worker: bool) -> None:
     """Go on cleaning up until cancelled: this machine's disk, and in turn with others what all share."""
-
-    async def sweep() -> None:
-        await asyncio.to_thread(spool.sweep)
-
+    sweep = partial(asyncio.to_thread, spool.sweep)
     if state.servers is None:
-        while True:
-            with suppress(OSError, EarshotError):
-                await sweep()
-            await asyncio.sleep(SWEEP_S)
+        await every(SWEEP_S, sweep)
+        return
     heartbeats = Heartbeats(state.documents, now)
     turn = Turn(
         leases=state.leases,
@@ -179,8 +193,11 @@ async def clean_up(state: BotState, spool: FileSpool, *, is_worker: bool) -> Non
         prefer_me=is_worker,
         worker_lives=lambda: heartbeats.lives(WORKER),
     )
-    cleanup = Cleanup(state.servers.store, state.servers.cache, turn=turn, local_jobs=(sweep,), clock=time.monotonic)
-    await cleanup.run_forever()
+    servers = state.servers
+    cleanup = Cleanup(servers.store, servers.cache, turn=turn, counts=state.cleaned, clock=time.monotonic)
+    async with asyncio.TaskGroup() as both:
+        both.create_task(every(SWEEP_S, sweep))
+        both.create_task(cleanup.run_forever())
 
 
 class StrainedLoad:
@@ -200,7 +217,3 @@ class StrainedLoad:
     def expected_wait_s(self) -> float:
         """Seconds until a request that came now would be begun."""
         return max(self._load.expected_wait_s(), self._full_s if self._watch.filling_up else 0.0)
-
-
-async def _ping(client: Redis) -> Any:
-    return await client.execute_command("PING")  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]

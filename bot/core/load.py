@@ -110,30 +110,15 @@ class ReadOnly:
     Args:
         load: says how long new work would wait.
         enter_s: expected wait from which new work is refused; below half of it, it is taken again.
-        on_change: told the expected wait when it begins, None when it ends.
     """
 
-    def __init__(
-        self,
-        load: LoadEstimate,
-        *,
-        enter_s: float,
-        on_change: Callable[[float | None], None] = lambda _: None,
-    ) -> None:
+    def __init__(self, load: LoadEstimate, *, enter_s: float) -> None:
         self._load = load
         self._enter_s = enter_s
-        self._on_change = on_change
         self._on = False
 
     def look(self) -> float | None:
         """The expected wait in seconds while new work is refused; None while it is taken."""
         wait_s = self._load.expected_wait_s()
-        if wait_s >= (self._enter_s * LEAVE_SHARE if self._on else self._enter_s):
-            if not self._on:
-                self._on = True
-                self._on_change(wait_s)
-            return wait_s
-        if self._on:
-            self._on = False
-            self._on_change(None)
-        return None
+        self._on = wait_s >= (self._enter_s * LEAVE_SHARE if self._on else self._enter_s)
+        return wait_s if self._on else None

@@ -83,7 +83,9 @@ async def test_it_cleans_up_tells_how_it_is_and_stops(worker: Worker, own_store:
                         break
             assert {name: part["state"] for name, part in told["parts"].items()} == {"store": "ok", "cache": "ok"}
             async with session.get(f"{base}/metrics") as answer:
-                assert 'earshot_redis_up{role="store"} 1.0' in await answer.text()
+                page = await answer.text()
+            assert 'earshot_redis_up{role="store"} 1.0' in page
+            assert 'earshot_cleanup_keys_total{what="mended"} 1.0' in page
         worker.process.send_signal(signal.SIGTERM)
         assert await worker.process.wait() == 0
         assert client.zcard(keys.heartbeats("worker")) == 0, "it takes back that it lives"

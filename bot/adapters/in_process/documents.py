@@ -39,18 +39,15 @@ class _Shelf(Generic[T]):
     def growth(self, key: str, value: T) -> int:
         return self._weight(key, value) - (self._weight(key, self._values[key]) if key in self._values else 0)
 
-    def set(self, key: str, value: T, end: float | None) -> None:
+    def set(self, key: str, value: T, end: float) -> None:
         self.pop(key)
         self._values[key] = value
         self.size += self._weight(key, value)
         self.end(key, end)
 
-    def end(self, key: str, end: float | None) -> bool:
-        """Let a value end; whether it would have ended before."""
-        ended = self._ends.pop(key, None) is not None
-        if end is not None:
-            self._ends[key] = end
-        return ended
+    def end(self, key: str, end: float) -> None:
+        """Let a value end."""
+        self._ends[key] = end
 
     def pop(self, key: str) -> bool:
         self._ends.pop(key, None)
@@ -84,8 +81,8 @@ class InProcessDocuments:
         self._lists = _Shelf[list[bytes]](now, lambda lines: sum(len(line) + _OVERHEAD for line in lines))
         self._next_sweep = now() + _SWEEP_S
 
-    def _end(self, ttl_s: float | None) -> float | None:
-        return None if ttl_s is None else self._now() + max(ttl_s, 0.001)
+    def _end(self, ttl_s: float) -> float:
+        return self._now() + max(ttl_s, 0.001)
 
     def _make_room(self, growth: int) -> None:
         """Delete what has ended, now and then and where there is no room.
@@ -117,7 +114,7 @@ class InProcessDocuments:
         return [len(self._documents.get(key) or b"") for key in keys]
 
     async def put(
-        self, key: str, value: bytes, ttl_s: float | None, *, unless: bytes | None = None, entry: Entry | None = None
+        self, key: str, value: bytes, ttl_s: float, *, unless: bytes | None = None, entry: Entry | None = None
     ) -> bool:
         """Write a document, and name it in an index; whether it was written."""
         if unless is not None and self._documents.get(key) == unless:
@@ -128,9 +125,7 @@ class InProcessDocuments:
         self._documents.set(key, value, self._end(ttl_s))
         return True
 
-    async def swap(
-        self, key: str, old: bytes | None, new: bytes, ttl_s: float | None, *, line: Line | None = None
-    ) -> bool:
+    async def swap(self, key: str, old: bytes | None, new: bytes, ttl_s: float, *, line: Line | None = None) -> bool:
         """Write ``new`` where ``old`` is still the present value, and a line with it; whether it was written."""
         present = self._documents.get(key)
         if line is not None and present == new and (self._lists.get(line.key) or [])[:1] == [line.value]:
@@ -159,11 +154,6 @@ class InProcessDocuments:
         if found is not None:
             found.end(key, self._end(ttl_s))
         return found is not None
-
-    async def persist(self, key: str) -> bool:
-        """Keep a key for ever; whether it would have ended."""
-        found = self._shelf_of(key)
-        return found is not None and found.end(key, None)
 
     def _shelf_of(self, key: str) -> _Shelf[bytes] | _Shelf[dict[str, float]] | _Shelf[list[bytes]] | None:
         shelves = (self._documents, self._indexes, self._lists)
@@ -224,8 +214,3 @@ class InProcessDocuments:
         """Give a lease back; nothing happens where somebody else has it."""
         if self._documents.get(key) == owner.encode():
             self._documents.pop(key)
-
-    async def holder(self, key: str) -> str | None:
-        """Who has a lease."""
-        found = self._documents.get(key)
-        return None if found is None else found.decode()

@@ -23,7 +23,3 @@ class StoredLeases:
     async def release(self, name: str, owner: str) -> None:
         """Give it back, if one has it."""
         await self._documents.release(keys.lease(name), owner)
-
-    async def holder(self, name: str) -> str | None:
-        """Who has it."""
-        return await self._documents.holder(keys.lease(name))

@@ -16,16 +16,20 @@ from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
+from redis.exceptions import MaxConnectionsError, NoScriptError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from bot.adapters.redis.breaker import Breaker
 from bot.core.errors import StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from bot.adapters.redis.script import Script
 
 T = TypeVar("T")
+
+_ABSENCE: Final = (RedisConnectionError, RedisTimeoutError, OSError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +72,6 @@ class RedisServer:
         url: ``redis://``, ``rediss://`` or ``unix://``; may hold a password, so it is never shown.
         role: what it is for, in words for the log.
         clock: seconds on a clock that never goes back.
-        on_change: told when it is gone (why) or back (None), once each.
         slack: how many times longer than a way says it is waited, where silence is this process's fault.
     """
 
@@ -78,7 +81,6 @@ class RedisServer:
         *,
         role: str,
         clock: Callable[[], float],
-        on_change: Callable[[str | None], None] = lambda _: None,
         slack: float = 1.0,
     ) -> None:
         self._url = url
@@ -86,7 +88,6 @@ class RedisServer:
         self.role = role
         self._clients: dict[str, Redis] = {}
         self._turns: dict[str, asyncio.Semaphore] = {}
-        self._on_change = on_change
         self._breaker = Breaker(role, clock=clock, on_change=self._changed)
         self.failures = 0
         """Calls that failed so far, those that the breaker refused not counted."""
@@ -126,6 +127,33 @@ class RedisServer:
             began = self.begin()  # not before: meanwhile, others saw how the server is
             return await self._asked(operation(client), began, is_patient=way.is_patient)
 
+    async def run(self, script: Script, keys: Sequence[str], *args: str | bytes | float, way: Way = STEADY) -> Any:
+        """What ``script`` answers, whatever that is. Those that members wait for have a `ScriptRunner`.
+
+        Raises:
+            StoreUnavailable: as from `call`.
+        """
+
+        async def operation(client: Redis) -> Any:
+            try:
+                return await client.evalsha(script.sha, len(keys), *keys, *args)
+            except NoScriptError:  # a server that is new, or was emptied
+                return await client.eval(script.source, len(keys), *keys, *args)
+
+        return await self.call(operation, way=way)
+
+    async def ping(self) -> None:
+        """See, quickly, whether it answers.
+
+        Raises:
+            StoreUnavailable: it does not.
+        """
+
+        async def operation(client: Redis) -> None:
+            await client.execute_command("PING")  # pyright: ignore[reportUnknownMemberType]
+
+        await self.call(operation, way=QUICK)
+
     # What `call` is made of, for those who ask on connections of their own.
 
     def begin(self) -> float:
@@ -143,7 +171,7 @@ class RedisServer:
     def failed(self, exc: Exception, began: float) -> StoreUnavailable:
         """What an error of redis-py's, or of the network, means for a call."""
         self.failures += 1
-        if isinstance(exc, (RedisConnectionError, RedisTimeoutError, OSError)):
+        if isinstance(exc, _ABSENCE) and not isinstance(exc, MaxConnectionsError):  # too many of ours are no absence
             silent = _is_silence(exc)
             why = "it is silent" if silent else f"no connection: {type(exc.__cause__ or exc).__name__}"
             self._breaker.failed(why, at_once=not silent, began=began)
@@ -184,7 +212,7 @@ class RedisServer:
         """End ``limit`` once the server is known to be gone."""
         while self._breaker.why is None:
             with suppress(StoreUnavailable):
-                await self.call(_ping, way=QUICK)
+                await self.ping()
             if self._breaker.why is None:
                 await asyncio.sleep(_QUICK_S)
         limit.reschedule(asyncio.get_running_loop().time())
@@ -201,11 +229,6 @@ class RedisServer:
             logger.info("the {} is back", self.role)
         else:
             logger.warning("the {} cannot be reached ({}): going on without it", self.role, why)
-        self._on_change(why)
-
-
-async def _ping(client: Redis) -> Any:
-    return await client.execute_command("PING")  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
 
 
 def _is_silence(exc: BaseException | None) -> bool:

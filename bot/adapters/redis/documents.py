@@ -49,7 +49,7 @@ class RedisDocuments:
 
     async def _run(self, script: Script, keys: Sequence[str], *args: str | bytes | float) -> bool:
         """Run a script; each gives 1 or 0."""
-        return bool(await self._call(lambda client: client.register_script(script.source)(keys=keys, args=args)))
+        return bool(await self._server.run(script, keys, *args, way=self._way))
 
     # --- documents ----------------------------------------------------------------------------------------------
 
@@ -73,25 +73,21 @@ class RedisDocuments:
         return await self._call(ask) if keys else []
 
     async def put(
-        self, key: str, value: bytes, ttl_s: float | None, *, unless: bytes | None = None, entry: Entry | None = None
+        self, key: str, value: bytes, ttl_s: float, *, unless: bytes | None = None, entry: Entry | None = None
     ) -> bool:
         """Write a document, and name it in an index; whether it was written."""
-        ttl = "" if ttl_s is None else _ms(ttl_s)
         if entry is None:
-            return await self._run(_PUT, [key], value, ttl, unless or "")
+            return await self._run(_PUT, [key], value, _ms(ttl_s), unless or "")
         place = (entry.member, entry.until, self._now())
-        return await self._run(_PUT, [key, entry.index], value, ttl, unless or "", *place)
+        return await self._run(_PUT, [key, entry.index], value, _ms(ttl_s), unless or "", *place)
 
-    async def swap(
-        self, key: str, old: bytes | None, new: bytes, ttl_s: float | None, *, line: Line | None = None
-    ) -> bool:
+    async def swap(self, key: str, old: bytes | None, new: bytes, ttl_s: float, *, line: Line | None = None) -> bool:
         """Write ``new`` where ``old`` is still the present value, and a line with it; whether it was written."""
         expected = ("0", "") if old is None else ("1", old)
-        ttl = "" if ttl_s is None else _ms(ttl_s)
         if line is None:
-            return await self._run(_SWAP, [key], *expected, new, ttl)
+            return await self._run(_SWAP, [key], *expected, new, _ms(ttl_s))
         noted = (line.value, line.keep, _ms(line.ttl_s))
-        return await self._run(_SWAP, [key, line.key], *expected, new, ttl, *noted)
+        return await self._run(_SWAP, [key, line.key], *expected, new, _ms(ttl_s), *noted)
 
     async def overwrite(self, keys: Sequence[str], value: bytes, ttl_s: float) -> None:
         """Write the same short value everywhere, in a full store too."""
@@ -105,10 +101,6 @@ class RedisDocuments:
     async def expire(self, key: str, ttl_s: float) -> bool:
         """Let a key end; whether there is one."""
         return bool(await self._call(lambda client: client.pexpire(key, _ms(ttl_s))))
-
-    async def persist(self, key: str) -> bool:
-        """Keep a key for ever; whether it would have ended."""
-        return bool(await self._call(lambda client: client.persist(key)))
 
     # --- indexes ------------------------------------------------------------------------------------------------
 
@@ -153,8 +145,3 @@ class RedisDocuments:
     async def release(self, key: str, owner: str) -> None:
         """Give a lease back; nothing happens where somebody else has it."""
         await self._run(_RELEASE, [key], owner)
-
-    async def holder(self, key: str) -> str | None:
-        """Who has a lease."""
-        found = await self.get(key)
-        return None if found is None else found.decode()

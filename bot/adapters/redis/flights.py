@@ -11,18 +11,16 @@ outcome leads in its turn. No answer depends on any of this: where the store is 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from loguru import logger
-from redis.exceptions import NoScriptError
 
 from bot.adapters.redis import keys
 from bot.adapters.redis.cache import pack, unpack
-from bot.adapters.redis.connections import LISTENING, QUICK, STEADY
+from bot.adapters.redis.connections import LISTENING, QUICK
+from bot.adapters.redis.script import Script
 from bot.core.caching import decode_error, encode_error
 from bot.core.errors import EarshotError, RecordInvalid, StoreUnavailable
 from bot.core.ports import Shared
@@ -32,12 +30,11 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
-    from bot.adapters.redis.connections import RedisServer, Way
+    from bot.adapters.redis.connections import RedisServer
 
     OnNews = Callable[[bytes], None]
     Work = Callable[[OnNews], Awaitable[bytes]]
 
-_SCRIPTS: Final = Path(__file__).parent / "scripts"
 _NEWS_EVERY_S: Final = 0.3
 _LOOK_EVERY_S: Final = 1.0
 _PATIENCE_S: Final = 10.0
@@ -68,26 +65,9 @@ class _Waits:
     news: bytes
 
 
-class _Script:
-    """A script beside this module; its first lines say what it takes and gives."""
-
-    def __init__(self, name: str) -> None:
-        self._text = (_SCRIPTS / f"{name}.lua").read_text()
-        self._sha = hashlib.sha1(self._text.encode()).hexdigest()  # noqa: S324 - how Redis names scripts
-
-    async def run(self, server: RedisServer, way: Way, names: tuple[str, ...], *args: str | bytes | int) -> Any:
-        async def operation(client: Redis) -> Any:
-            try:
-                return await client.evalsha(self._sha, len(names), *names, *args)
-            except NoScriptError:
-                return await client.eval(self._text, len(names), *names, *args)
-
-        return await server.call(operation, way=way)
-
-
-_JOIN: Final = _Script("flight_join")
-_HOLD: Final = _Script("flight_hold")
-_LAND: Final = _Script("flight_land")
+_JOIN: Final = Script("flight_join.lua")
+_HOLD: Final = Script("flight_hold.lua")
+_LAND: Final = Script("flight_land.lua")
 
 
 class _Post:
@@ -105,7 +85,7 @@ class _Post:
         """Take part. ``since`` is the outcome's token when the caller came; None: it comes now."""
         names = (self._lock, self.channel, self._outcome)
         came = ("new", b"") if since is None else ("waiting", since)
-        reply = await _JOIN.run(self._server, QUICK, names, self.token, self._lock_ms, *came)
+        reply = await self._server.run(_JOIN, names, self.token, self._lock_ms, *came, way=QUICK)
         match reply:
             case [b"landed", kind, body]:
                 return _Landed(kind, body)
@@ -117,12 +97,12 @@ class _Post:
     async def hold(self, message: bytes) -> bool:
         """Keep the lock, and tell ``message`` if it is not empty; False where the lock is lost."""
         args = (self.token, self._lock_ms, message, 1_000 * keys.FLIGHT_NEWS_S)
-        return bool(await _HOLD.run(self._server, STEADY, (self._lock, self.channel), *args))
+        return bool(await self._server.run(_HOLD, (self._lock, self.channel), *args))
 
     async def land(self, kind: str, body: bytes) -> None:
         """Give the lock back and leave an outcome, none for an empty ``kind``; if the lock is this caller's."""
         names = (self._lock, self.channel, self._outcome)
-        await _LAND.run(self._server, STEADY, names, self.token, kind, body, 1_000 * keys.FLIGHT_OUTCOME_S)
+        await self._server.run(_LAND, names, self.token, kind, body, 1_000 * keys.FLIGHT_OUTCOME_S)
 
 
 # --- flights ------------------------------------------------------------------------------------------------------

@@ -27,6 +27,9 @@ RESERVATION_TTL_S: Final = int(RESERVATION_S)
 AUDIT_S: Final = 90 * DAY_S
 AUDIT_ENTRIES: Final = 500
 DELIVERY_S: Final = 7 * DAY_S
+SETTINGS_S: Final = 365 * DAY_S
+"""How long settings outlast the last time that the bot was known to be in their guild; where it left while it was
+offline, there is no other sign of that."""
 FLIGHT_LOCK_S: Final = 6.0
 """A leader that says nothing for so long is followed by another."""
 FLIGHT_NEWS_S: Final = 30
@@ -58,7 +61,7 @@ def reservation(bucket_id: BucketId, request_id: str) -> str:
 
 
 def settings(guild_id: int) -> str:
-    """`GuildSettings`. Kept for as long as the bot is in the guild."""
+    """`GuildSettings`. Kept for as long as the bot is in the guild, as far as it can tell."""
     return f"{PREFIX}:{guild_tag(guild_id)}:settings"
 
 
@@ -102,6 +105,7 @@ def heartbeats(kind: str) -> str:
     return f"{PREFIX}:heartbeats:{kind}"
 
 
+SETTINGS: Final = f"{PREFIX}:{{g*}}:settings"
 HEARTBEATS: Final = f"{PREFIX}:heartbeats:*"
 
 
@@ -124,7 +128,7 @@ def flight_outcome(key: str) -> str:
     return f"{_flight(key)}:outcome"
 
 
-WITHOUT_TTL: Final = (f"{PREFIX}:{{g*}}:settings",)
+WITHOUT_TTL: Final[tuple[str, ...]] = ()
 """Patterns of the keys that are kept without end. A test, and the hourly cleanup, hold everything else to a TTL."""
 
 # --- the cache ----------------------------------------------------------------------------------------------------

@@ -34,14 +34,12 @@ class ServerFacts:
     """What a server tells of itself, None where it does not.
 
     Args:
-        version: of Redis, or of the Redis that a Valkey stands for.
         run_id: the same for all who reach the same server.
         policy: its ``maxmemory-policy``.
         maxmemory: bytes; 0 is as much as there is.
         append_only: whether every write goes to the disk.
     """
 
-    version: str | None = None
     run_id: str | None = None
     policy: str | None = None
     maxmemory: int | None = None
@@ -137,7 +135,6 @@ async def facts_of(server: RedisServer) -> ServerFacts:
     found = await server.call(_told)
     append_only = found.get("appendonly", found.get("aof_enabled"))
     return ServerFacts(
-        version=_text(found.get("redis_version")),
         run_id=_text(found.get("run_id")),
         policy=_text(found.get("maxmemory-policy", found.get("maxmemory_policy"))),
         maxmemory=_number(found.get("maxmemory")),

@@ -10,16 +10,30 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from loguru import logger
 
+from bot.adapters.redis import keys
 from bot.adapters.redis.breaker import FIRST_WAIT_S, Breaker
 from bot.adapters.redis.connections import LISTENING, QUICK, STEADY, RedisServer, Way
+from bot.adapters.redis.script import Script
 from bot.core.errors import StoreUnavailable
 from tests.fakes import FakeClock
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from redis.asyncio import Redis
 
     from tests.redis_servers import RedisProcess
+
+
+@pytest.fixture
+def told() -> Iterator[list[str]]:
+    """What is logged from INFO up."""
+    found: list[str] = []
+    sink = logger.add(lambda message: found.append(message.record["message"]), level="INFO")
+    yield found
+    logger.remove(sink)
 
 
 async def ping(client: Redis) -> object:
@@ -31,10 +45,9 @@ async def test_it_answers_on_every_way(store_server: RedisServer, way: Way) -> N
     assert await store_server.call(ping, way=way) in (b"PONG", True)
 
 
-async def test_a_refused_connection_is_told_at_once_and_once(own_store: RedisProcess) -> None:
-    changes: list[str | None] = []
+async def test_a_refused_connection_is_told_at_once_and_once(own_store: RedisProcess, told: list[str]) -> None:
     clock = FakeClock()
-    server = RedisServer(own_store.url, role="store", clock=clock, on_change=changes.append)
+    server = RedisServer(own_store.url, role="store", clock=clock)
     await server.call(ping)
     own_store.stop()
     began = time.monotonic()
@@ -42,24 +55,24 @@ async def test_a_refused_connection_is_told_at_once_and_once(own_store: RedisPro
         with pytest.raises(StoreUnavailable):
             await server.call(ping, way=QUICK)
     assert time.monotonic() - began < 5
-    assert len(changes) == 1
+    assert len(told) == 1
     assert server.why_away is not None
+    assert server.why_away in told[0]
     own_store.start()
     clock.now += FIRST_WAIT_S
     await server.call(ping)
-    assert (len(changes), changes[1], server.why_away) == (2, None, None)
+    assert (told[1:], server.why_away) == (["the store is back"], None)
     await server.aclose()
 
 
-async def test_a_silent_server_is_given_up_after_two_calls(own_store: RedisProcess) -> None:
-    changes: list[str | None] = []
-    server = RedisServer(own_store.url, role="store", clock=FakeClock(), on_change=changes.append)
+async def test_a_silent_server_is_given_up_after_two_calls(own_store: RedisProcess, told: list[str]) -> None:
+    server = RedisServer(own_store.url, role="store", clock=FakeClock())
     await server.call(ping, way=QUICK)
     own_store.pause()
     for _ in range(50):
         with pytest.raises(StoreUnavailable):
             await server.call(ping, way=QUICK)
-    assert changes == ["it is silent"]
+    assert told == ["the store cannot be reached (it is silent): going on without it"]
     assert server.failures == 2, "the others were not even asked"
     own_store.resume()
     await server.aclose()
@@ -79,6 +92,30 @@ async def test_a_refusal_is_no_absence(store_server: RedisServer) -> None:
     with pytest.raises(StoreUnavailable, match="NONSENSE"):
         await store_server.call(nonsense)
     assert store_server.why_away is None
+
+
+async def test_too_many_connections_of_ours_are_no_absence(store_server: RedisServer) -> None:
+    few = Way(name="few", timeout_s=2.0, connect_s=1.0, retries=0, connections=1)
+    pool = store_server.client(few).connection_pool
+    connection = await pool.get_connection()
+    with pytest.raises(StoreUnavailable, match="Too many connections"):
+        await store_server.call(ping, way=few)
+    assert store_server.why_away is None
+    await store_server.ping()
+    await pool.release(connection)
+    assert await store_server.call(ping, way=few) in (b"PONG", True)
+
+
+async def test_a_script_runs_on_a_server_that_does_not_know_it_yet(
+    store_process: RedisProcess, store_server: RedisServer
+) -> None:
+    key, take = keys.lease("work"), Script("lease_take.lua")
+    with store_process.client() as client:
+        client.script_flush()
+        assert await store_server.run(take, [key], "one", 60_000) == 1
+        assert client.script_exists(take.sha) == [True]
+        assert await store_server.run(take, [key], "two", 60_000, way=QUICK) == 0
+        assert client.get(key) == b"one"
 
 
 def test_its_repr_holds_no_password() -> None:

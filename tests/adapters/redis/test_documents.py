@@ -74,7 +74,6 @@ async def test_every_call_tells_that_the_store_is_away(own_store: RedisProcess, 
         lambda: documents.overwrite([key], b"", 1.0),
         lambda: documents.delete(key),
         lambda: documents.expire(key, 1.0),
-        lambda: documents.persist(key),
         lambda: documents.add(entry),
         lambda: documents.remove(index, ID),
         lambda: documents.members(index),
@@ -82,7 +81,6 @@ async def test_every_call_tells_that_the_store_is_away(own_store: RedisProcess, 
         lambda: documents.tail(line.key, 1),
         lambda: documents.take(key, owner, 1.0),
         lambda: documents.release(key, owner),
-        lambda: documents.holder(key),
     ):
         with pytest.raises(StoreUnavailable):
             await call()
@@ -105,7 +103,7 @@ async def test_a_full_store_refuses_and_can_still_forget(name: str) -> None:
                 await documents.put(keys.request(ID), b"{}", 1_000.0, entry=refused)
             line = Line(key=keys.audit(1), value=b"{}", keep=3, ttl_s=1_000.0)
             with pytest.raises(StoreUnavailable, match=FULL):
-                await documents.swap(keys.settings(1), None, b"{}", None, line=line)
+                await documents.swap(keys.settings(1), None, b"{}", 60.0, line=line)
             assert await documents.members(index) == ids[::-1], "of what was refused, nothing was written"
             assert await documents.get(keys.settings(1)) is None
             assert server.why_away is None

@@ -35,34 +35,28 @@ WAVES = 10
 AT_ONCE = 8
 
 
-def state() -> dict[str, Any]:
+def state() -> dict[str, bytes]:
     """What must last: records, buckets, settings."""
     chance = random.Random(1)
     records = {keys.request(f"{number:08x}"): chance.randbytes(2_000) for number in range(1_000)}
     settings = {keys.settings(guild): chance.randbytes(500) for guild in range(200)}
     buckets = {
-        keys.bucket(BucketId(guild_id=member % 200, member_id=member)): {b"tokens": b"3", b"at": b"%d" % member}
-        for member in range(1_000)
+        keys.bucket(BucketId(guild_id=member % 200, member_id=member)): b"3 %d" % member for member in range(1_000)
     }
     return {**records, **settings, **buckets}
 
 
-def write_state(store: RedisProcess, kept: dict[str, Any]) -> None:
+def write_state(store: RedisProcess, kept: dict[str, bytes]) -> None:
     with store.client() as client, client.pipeline(transaction=False) as pipeline:
         for key, value in kept.items():
-            if isinstance(value, dict):
-                pipeline.hset(key, mapping=value)  # pyright: ignore[reportArgumentType]
-            else:
-                pipeline.set(key, value)
-            if not key.endswith(":settings"):
-                pipeline.expire(key, 3_600)
+            pipeline.set(key, value, ex=3_600)
         pipeline.execute()
 
 
-def read_state(store: RedisProcess, kept: dict[str, Any]) -> dict[str, Any]:
+def read_state(store: RedisProcess, kept: dict[str, bytes]) -> dict[str, Any]:
     with store.client() as client, client.pipeline(transaction=False) as pipeline:
-        for key, value in kept.items():
-            _ = pipeline.hgetall(key) if isinstance(value, dict) else pipeline.get(key)
+        for key in kept:
+            pipeline.get(key)
         return dict(zip(kept, pipeline.execute(), strict=True))
 
 

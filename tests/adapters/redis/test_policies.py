@@ -64,8 +64,6 @@ async def test_a_store_as_it_should_be_is_no_cause_for_words(name: str, warnings
         async with asked(process) as server:
             facts = await check_store(server)
     assert (facts.policy, facts.maxmemory, facts.append_only, facts.evicts) == ("noeviction", 64 * MIB, True, False)
-    assert facts.version is not None
-    assert int(facts.version.split(".")[0]) >= 6
     assert warnings == []
 
 
@@ -145,7 +143,7 @@ async def test_where_info_is_forbidden_config_tells(own_store: RedisProcess) -> 
     async with asked(own_store, user=tenant) as server:
         facts = await check_store(server)
         assert (facts.policy, facts.maxmemory, facts.append_only) == ("noeviction", 64 * MIB, True)
-        assert (facts.version, facts.run_id) == (None, None)
+        assert facts.run_id is None
         assert await memory_share(server) is None
 
 

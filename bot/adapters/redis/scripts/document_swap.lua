@@ -1,5 +1,5 @@
 -- Compare and set. KEYS: the document and, where the change is noted, a list.
--- ARGV: '1' and the old value, or '0' and '' for none; the new value; milliseconds, or '' for ever; the line, how many
+-- ARGV: '1' and the old value, or '0' and '' for none; the new value; milliseconds; the line, how many
 -- lines are kept, and the milliseconds after which the list ends. Gives 1 where it was written.
 local present = redis.call('GET', KEYS[1])
 -- The client asks again where the connection broke before the answer came: then the line stands there already.
@@ -13,11 +13,7 @@ end
 if present ~= expected then
   return 0
 end
-if ARGV[4] == '' then
-  redis.call('SET', KEYS[1], ARGV[3])
-else
-  redis.call('SET', KEYS[1], ARGV[3], 'PX', ARGV[4])
-end
+redis.call('SET', KEYS[1], ARGV[3], 'PX', ARGV[4])
 if KEYS[2] then
   redis.call('LPUSH', KEYS[2], ARGV[5])
   redis.call('LTRIM', KEYS[2], 0, tonumber(ARGV[6]) - 1)
