@@ -6,6 +6,7 @@ Every field is set by the environment variable of the same name in capitals. Sec
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Self
@@ -13,6 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from dotenv import dotenv_values
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -25,6 +27,8 @@ from pydantic import (
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from pydantic.fields import FieldInfo
 
 TEMPLATE = "template"
 """Name of the chain's last link, which needs no model."""
@@ -50,10 +54,54 @@ def _without_nul(value: object) -> object:
     return value
 
 
+def _parsed(value: object) -> object:
+    """JSON. Its errors must not repeat what may be secret."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        raise ValueError("is no JSON") from None
+
+
+def _ends_with_template(chain: tuple[str, ...]) -> tuple[str, ...]:
+    if TEMPLATE in chain[:-1]:
+        raise ValueError(f"`{TEMPLATE}` always answers: nothing may come after it")
+    if len(set(chain)) != len(chain):
+        raise ValueError("a model is named twice")
+    return chain
+
+
+def _http(value: str) -> str:
+    if urlsplit(value).scheme not in {"http", "https"} or not urlsplit(value).hostname:
+        raise ValueError("must be an address that begins with http:// or https://")
+    return value
+
+
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
+Models = Annotated[
+    tuple[Annotated[str, Field(min_length=1, max_length=200)], ...],
+    BeforeValidator(_split),
+    Field(min_length=1, max_length=16),
+    AfterValidator(_ends_with_template),
+]
+"""Links of a chain, by name."""
+Alias = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
+Address = Annotated[str, AfterValidator(_http)]
 Snowflakes = Annotated[tuple[Annotated[int, Field(gt=0, lt=1 << 63)], ...], BeforeValidator(_split)]
 """Ids of Discord's, written as a list."""
 Folder = Annotated[Path, BeforeValidator(_without_nul)]
+
+
+class Provider(BaseModel):
+    """Where one model of the chain lives; ``model`` is the server's name of it, if that is another."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    base_url: Address
+    api_key: SecretStr | None = None
+    model: str | None = Field(default=None, min_length=1, max_length=200)
+    reasoning: bool | None = Field(default=None, description="Whether it thinks before it speaks; None: by its name.")
 
 
 class Settings(BaseModel):
@@ -62,15 +110,28 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
     discord_token: SecretStr | None = Field(default=None, description="The bot's token.")
-    discord_proxy: str | None = Field(default=None, description="HTTP proxy for every call to Discord.")
+    discord_proxy: Address | None = Field(default=None, description="HTTP proxy for every call to Discord.")
 
     openai_api_key: SecretStr | None = Field(default=None, description="Key of the OpenAI-compatible service.")
-    openai_base_url: str | None = Field(default=None, description="Address of an OpenAI-compatible service.")
-    llm_chain: Names = Field(
+    openai_base_url: Address | None = Field(default=None, description="Address of an OpenAI-compatible service.")
+    llm_chain: Models = Field(
         default=("o3", "gpt-4o", "gpt-3.5-turbo", TEMPLATE),
-        min_length=1,
-        max_length=16,
         description="Models in the order in which they are tried; `template` needs none.",
+    )
+    llm_providers: Annotated[dict[str, Provider], BeforeValidator(_parsed)] = Field(
+        default={}, max_length=64, description="JSON: where models of other services live, by their names in the chain."
+    )
+    llm_aliases: Annotated[dict[Alias, Models], BeforeValidator(_parsed)] = Field(
+        default={},
+        max_length=16,
+        description="JSON: chains that modes may name besides LLM_CHAIN (`smart`).",
+    )
+    llm_tries: int = Field(default=3, ge=1, le=10, description="How often a model is asked for one result.")
+    llm_hedge_seconds: float = Field(
+        default=6, ge=0, le=600, description="Silence after which the next model is asked too; 0: never."
+    )
+    llm_upgrade_seconds: float = Field(
+        default=30, ge=0, le=600, description="How long a better model is waited for once another has answered."
     )
 
     whisper_model: str = Field(
@@ -141,15 +202,6 @@ class Settings(BaseModel):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", description="Least level logged.")
     log_format: Literal["text", "json"] = Field(default="text", description="Log lines for people or for machines.")
 
-    @field_validator("llm_chain")
-    @classmethod
-    def _template_comes_last(cls, chain: tuple[str, ...]) -> tuple[str, ...]:
-        if TEMPLATE in chain[:-1]:
-            raise ValueError(f"`{TEMPLATE}` always answers: nothing may come after it")
-        if len(set(chain)) != len(chain):
-            raise ValueError("a model is named twice")
-        return chain
-
     @field_validator("redis_store_url", "redis_cache_url")
     @classmethod
     def _is_redis(cls, value: SecretStr | None) -> SecretStr | None:
@@ -177,13 +229,6 @@ class Settings(BaseModel):
             raise ValueError("RATE_PER_HOUR, RATE_BURST: over MAX_RATE_PER_HOUR or MAX_RATE_BURST")
         return self
 
-    @field_validator("discord_proxy", "openai_base_url")
-    @classmethod
-    def _is_http(cls, value: str | None) -> str | None:
-        if value is not None and (urlsplit(value).scheme not in {"http", "https"} or not urlsplit(value).hostname):
-            raise ValueError("must be an address that begins with http:// or https://")
-        return value
-
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Self:
         """Read settings from ``environ``.
@@ -197,7 +242,7 @@ class Settings(BaseModel):
             variable = name.upper()
             if value := environ.get(variable, "").strip():
                 values[name] = value
-            elif info.annotation == SecretStr | None and (file := environ.get(f"{variable}_FILE", "").strip()):
+            elif _is_secret(name, info) and (file := environ.get(f"{variable}_FILE", "").strip()):
                 try:
                     values[name] = _read_secret(Path(file))
                 except (OSError, ValueError) as exc:
@@ -224,13 +269,19 @@ class Settings(BaseModel):
     def secrets(self) -> tuple[str, ...]:
         """Values that must never reach a log."""
         found = [secret.get_secret_value() for secret in (self.discord_token, self.openai_api_key) if secret]
+        found += [provider.api_key.get_secret_value() for provider in self.llm_providers.values() if provider.api_key]
+        providers = [provider.base_url for provider in self.llm_providers.values()]
         redis = [url.get_secret_value() for url in (self.redis_store_url, self.redis_cache_url) if url]
         found += [
             password
-            for address in (self.discord_proxy, self.openai_base_url, *redis)
+            for address in (self.discord_proxy, self.openai_base_url, *providers, *redis)
             if address and (password := urlsplit(address).password)
         ]
         return tuple(found)
+
+
+def _is_secret(name: str, info: FieldInfo) -> bool:
+    return name == "llm_providers" or info.annotation == SecretStr | None
 
 
 def _read_secret(path: Path) -> str:

@@ -16,8 +16,11 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from bot.adapters.in_process.cache import InProcessCache
 from bot.adapters.in_process.flights import LocalFlights
 from bot.core.caching import SharedWork
+from bot.core.chain import SMART, Chain, ChainPolicy
+from bot.core.chain_link import RetryPolicy
+from bot.core.circuits import CLOSED, Circuits
 from bot.core.completion import Completion
-from bot.core.errors import NotFound
+from bot.core.errors import NotFound, StoreUnavailable
 from bot.core.models import (
     SAMPLE_RATE,
     DecodedAudio,
@@ -31,9 +34,10 @@ from bot.core.modes import DiscordBlock, Mode, ModelBlock, OutputBlock, PromptBl
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from bot.core.circuits import Circuit
     from bot.core.completion import CompletionTask
     from bot.core.models import AudioFile, AudioLink, Note, Progress, TranscriptionOptions
-    from bot.core.ports import Cache
+    from bot.core.ports import Cache, CompletionModel
 
 
 class Hang(Enum):
@@ -239,6 +243,43 @@ def some_shared_work(cache: Cache | None = None) -> SharedWork:
     if cache is None:
         cache = InProcessCache(max_bytes=1 << 20, now=FakeClock(), jitter=lambda: 0.5)
     return SharedWork(cache, LocalFlights())
+
+
+class FakeCircuitStore:
+    """Knows how models have been doing for as long as the test runs; ``away`` makes it fail."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, Circuit] = {}
+        self.away = False
+
+    async def get(self, model: str) -> Circuit:
+        self._reach()
+        return self.known.get(model, CLOSED)
+
+    async def swap(self, model: str, old: Circuit, new: Circuit, *, keep_s: float) -> bool:
+        assert keep_s > 0
+        if await self.get(model) != old:
+            return False
+        self.known[model] = new
+        return True
+
+    def _reach(self) -> None:
+        if self.away:
+            raise StoreUnavailable("away")
+
+
+def a_chain(
+    *models: CompletionModel,
+    shared: SharedWork | None = None,
+    circuits: Circuits | None = None,
+    tries: int = 1,
+    hedge_s: float | None = None,
+    upgrade_s: float = 30.0,
+) -> Chain:
+    """A chain of ``models`` that is as plain as can be: each is asked once, and nobody beside it."""
+    policy = ChainPolicy(retries=RetryPolicy(tries=tries, wait_s=0.001), hedge_s=hedge_s, upgrade_s=upgrade_s)
+    circuits = circuits or Circuits(FakeCircuitStore(), now=FakeClock())
+    return Chain({SMART: models}, shared=shared or some_shared_work(), circuits=circuits, policy=policy)
 
 
 class FakeSpool:

@@ -18,11 +18,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Streams:
-    """A stream of ``pieces``, then ``finish``. ``cut`` breaks the connection off before the finish."""
+    """A stream of ``pieces``, then ``finish``. ``cut`` breaks the connection off before the finish.
+
+    ``after_s`` is how long it says nothing at first, in seconds.
+    """
 
     pieces: Sequence[str] = ("All ", "is ", "well.")
     finish: str | None = "stop"
     cut: bool = False
+    after_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +85,7 @@ class ScriptedLLM:
                 return await self._hang(request, answer)
 
     async def _stream(self, request: web.Request, answer: Streams) -> web.StreamResponse:
+        await asyncio.sleep(answer.after_s)
         response = await _open(request, answer.pieces)
         if answer.cut:
             transport = request.transport

@@ -35,6 +35,16 @@ def test_values_are_read_and_empty_ones_are_not_set() -> None:
         ("LLM_CHAIN", "template,gpt-4o"),
         ("LLM_CHAIN", "a,a"),
         ("LLM_CHAIN", ","),
+        ("LLM_PROVIDERS", '{"a": "sk-secret"'),
+        ("LLM_PROVIDERS", '["sk-secret"]'),
+        ("LLM_PROVIDERS", '{"a": {"base_url": "ftp://secret-host/v1"}}'),
+        ("LLM_PROVIDERS", '{"a": {"base_url": "http://host/v1", "api-key": "sk-secret"}}'),
+        ("LLM_PROVIDERS", "[" * 100_000),
+        ("LLM_ALIASES", '{"fast": []}'),
+        ("LLM_ALIASES", '{"fast": ["template", "gpt-4o"]}'),
+        ("LLM_ALIASES", '{"Not an alias": ["gpt-4o"]}'),
+        ("LLM_HEDGE_SECONDS", "-1"),
+        ("LLM_TRIES", "0"),
         ("OPENAI_BASE_URL", "file:///etc/passwd"),
         ("DISCORD_PROXY", "localhost:8080"),
         ("WHISPER_DEVICE", "toaster"),
@@ -137,3 +147,22 @@ def test_the_example_is_valid_and_its_values_are_the_defaults() -> None:
         if value and variable.lower() in Settings.model_fields:
             field = variable.lower()
             assert getattr(settings, field) == getattr(Settings.from_env({}), field), variable
+
+
+def test_providers_and_their_keys() -> None:
+    given = {"LLM_PROVIDERS": '{"local": {"base_url": "http://me:pass-word@host/v1", "api_key": "key-word"}}'}
+    settings = Settings.from_env(given)
+    assert settings.llm_providers["local"].base_url.endswith("host/v1")
+    assert "key-word" not in repr(settings)
+    assert set(settings.secrets()) == {"key-word", "pass-word"}
+
+
+def test_providers_may_come_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "providers"
+    file.write_text('{"local": {"base_url": "http://host/v1"}}')
+    assert "local" in Settings.from_env({"LLM_PROVIDERS_FILE": str(file)}).llm_providers
+
+
+def test_aliases_are_lists_or_written_as_such() -> None:
+    settings = Settings.from_env({"LLM_ALIASES": '{"fast": ["a", "template"], "careful": "b, c"}'})
+    assert settings.llm_aliases == {"fast": ("a", "template"), "careful": ("b", "c")}

@@ -64,6 +64,11 @@ _THINK_OPEN = "<think>"
 _THINK_CLOSE = "</think>"
 
 
+def reasons(model: str) -> bool:
+    """Whether a model thinks before it speaks, as far as its name tells."""
+    return _REASONING_NAME.match(model) is not None
+
+
 def openai_client(api_key: str | None, base_url: str | None, *, silence_s: float = 60.0) -> AsyncOpenAI:
     """Make the client that all links to one server share; its owner closes it.
 
@@ -91,19 +96,24 @@ class OpenAIChatModel:
 
     Args:
         client: made by `openai_client`.
-        model: the server's name of the model, and the link's in the chain.
+        model: the server's name of the model.
+        name: the link's in the chain; the model's if None.
+        reasoning: whether it thinks before it speaks; by its name if None.
     """
 
-    def __init__(self, client: AsyncOpenAI, model: str) -> None:
+    def __init__(
+        self, client: AsyncOpenAI, model: str, *, name: str | None = None, reasoning: bool | None = None
+    ) -> None:
         self._client = client
         self._model = model
-        reasons = _REASONING_NAME.match(model) is not None
-        self._refused: set[str] = {"temperature", "max_tokens"} if reasons else set()
+        self._name = name or model
+        thinks = reasons(model) if reasoning is None else reasoning
+        self._refused: set[str] = {"temperature", "max_tokens"} if thinks else set()
 
     @property
     def name(self) -> str:
-        """The model's name."""
-        return self._model
+        """As it stands in the chain."""
+        return self._name
 
     @property
     def cacheable(self) -> bool:
@@ -125,7 +135,7 @@ class OpenAIChatModel:
                 on_text(text)
         on_text(answer.text)
         notes = (Note(key=NoteKey.RESULT_CUT),) if answer.cut else ()
-        return Completion(model=self._model, result=ModeResult(format="markdown", text=answer.text), notes=notes)
+        return Completion(model=self._name, result=ModeResult(format="markdown", text=answer.text), notes=notes)
 
     async def _growing(self, answer: _Answer, task: CompletionTask) -> AsyncGenerator[str, None]:
         """Fill ``answer`` and yield its text whenever there is more; vendors' errors end here."""

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Protocol
 from bot.adapters.decoder.confined import ConfinedDecoder, Confinement
 from bot.adapters.extractive import ExtractiveModel
 from bot.adapters.mode_files import ModeFiles
-from bot.adapters.openai_chat import OpenAIChatModel, openai_client
+from bot.adapters.openai_chat import OpenAIChatModel, openai_client, reasons
 from bot.adapters.spool import MIB, FileSpool
 from bot.adapters.whisper import WhisperTranscriber
-from bot.core.completion import Chain
+from bot.core.chain import SMART, Chain, ChainPolicy
+from bot.core.chain_link import RetryPolicy
 from bot.core.load import Load
 from bot.core.pipeline import Pipeline
 from bot.settings import TEMPLATE
@@ -21,9 +22,15 @@ from bot.settings import TEMPLATE
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
+    from openai import AsyncOpenAI
+
     from bot.core.caching import SharedWork
+    from bot.core.circuits import Circuits
     from bot.core.ports import AudioFetcher, CompletionModel, TranscriptStore
     from bot.settings import Settings
+
+FAST = "fast"
+"""Names the chain of models that answer soon."""
 
 now = time.time  # noqa: TID251 - the one clock of the calendar; everything else gets it as an argument
 
@@ -39,6 +46,11 @@ class PipelineState(Protocol):
     @property
     def shared_work(self) -> SharedWork:
         """Finds work that is done, or being done."""
+        ...
+
+    @property
+    def circuits(self) -> Circuits:
+        """Say which models are worth asking."""
         ...
 
 
@@ -90,10 +102,15 @@ async def open_core(
         modes = ModeFiles(settings.modes_dir)
         load = Load(places=settings.whisper_concurrency, clock=time.monotonic)
         chain = Chain(
-            await _links(settings, stack),
+            await _chains(settings, stack),
             shared=state.shared_work,
-            clock=time.monotonic,
-            cache_s=settings.completion_cache_minutes * 60,
+            circuits=state.circuits,
+            policy=ChainPolicy(
+                retries=RetryPolicy(tries=settings.llm_tries),
+                hedge_s=settings.llm_hedge_seconds or None,
+                upgrade_s=settings.llm_upgrade_seconds,
+                cache_s=settings.completion_cache_minutes * 60,
+            ),
         )
         pipeline = Pipeline(
             fetcher=make_fetcher(spool, int(settings.max_audio_mb * MIB)),
@@ -112,13 +129,39 @@ async def open_core(
         yield Core(pipeline=pipeline, transcriber=transcriber, modes=modes, spool=spool, load=load)
 
 
-async def _links(settings: Settings, stack: AsyncExitStack) -> list[CompletionModel]:
-    """The chain's links; without a key and an address of one's own there is nobody to ask, and only the template."""
-    links: list[CompletionModel] = []
-    if settings.openai_api_key or settings.openai_base_url:
-        key = settings.openai_api_key.get_secret_value() if settings.openai_api_key else None
-        client = await stack.enter_async_context(openai_client(key, settings.openai_base_url))
-        links += [OpenAIChatModel(client, name) for name in settings.llm_chain if name != TEMPLATE]
-    if TEMPLATE in settings.llm_chain or not links:
-        links.append(ExtractiveModel())
-    return links
+async def _chains(settings: Settings, stack: AsyncExitStack) -> dict[str, list[CompletionModel]]:
+    """The chains by the names that modes call them by: `smart` is all of LLM_CHAIN, `fast` what of it thinks less."""
+    chains = {SMART: settings.llm_chain, FAST: _without_thinkers(settings), **settings.llm_aliases}
+    clients: dict[tuple[str | None, str | None], AsyncOpenAI] = {}
+    models: dict[str, CompletionModel] = {TEMPLATE: ExtractiveModel()}
+    for name in sorted({name for chain in chains.values() for name in chain} - {TEMPLATE}):
+        provider = settings.llm_providers.get(name)
+        secret, url = (
+            (provider.api_key, provider.base_url) if provider else (settings.openai_api_key, settings.openai_base_url)
+        )
+        if not (secret or url):
+            continue  # nobody to ask
+        at = secret.get_secret_value() if secret else None, url
+        if at not in clients:
+            clients[at] = await stack.enter_async_context(openai_client(*at))
+        models[name] = OpenAIChatModel(
+            clients[at],
+            (provider and provider.model) or name,
+            name=name,
+            reasoning=provider.reasoning if provider else None,
+        )
+    return {
+        alias: [models[name] for name in chain if name in models] or [models[TEMPLATE]]
+        for alias, chain in chains.items()
+    }
+
+
+def _without_thinkers(settings: Settings) -> tuple[str, ...]:
+    def thinks(name: str) -> bool:
+        provider = settings.llm_providers.get(name)
+        if provider is None:
+            return reasons(name)
+        return reasons(provider.model or name) if provider.reasoning is None else provider.reasoning
+
+    fast = tuple(name for name in settings.llm_chain if not thinks(name))
+    return fast if set(fast) - {TEMPLATE} else settings.llm_chain

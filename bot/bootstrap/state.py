@@ -19,6 +19,7 @@ from bot.adapters.in_process.flights import LocalFlights
 from bot.adapters.in_process.limiter import InProcessRateLimiter
 from bot.adapters.records import (
     StoredAudit,
+    StoredCircuits,
     StoredDeliveries,
     StoredLeases,
     StoredRequests,
@@ -33,6 +34,7 @@ from bot.adapters.redis.flights import RedisFlights
 from bot.adapters.redis.limiter import RedisRateLimiter
 from bot.bootstrap.services import StartFailed, now
 from bot.core.caching import SharedWork
+from bot.core.circuits import Circuits
 from bot.core.privacy import Privacy
 
 if TYPE_CHECKING:
@@ -76,6 +78,7 @@ class BotState:
     limiter: FallbackRateLimiter | InProcessRateLimiter
     cache: RedisCache | InProcessCache
     shared_work: SharedWork
+    circuits: Circuits
     servers: Servers | None
     cleaned: Counter[str] = field(default_factory=Counter[str])
 
@@ -169,5 +172,6 @@ def _assembled(
         limiter=limiter,
         cache=cache,
         shared_work=SharedWork(cache, flights),
+        circuits=Circuits(StoredCircuits(reading), now=now),
         servers=servers,
     )

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from bot.core import errors
+from bot.core.completion import Completion
 from bot.core.errors import BadInput, EarshotError, NotCached, RecordInvalid
 from bot.core.models import ModeResult, Note
 from bot.core.records import Codec
@@ -23,7 +24,6 @@ from bot.core.records import Codec
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping, Sequence
 
-    from bot.core.completion import Completion
     from bot.core.models import Transcript, TranscriptionOptions
     from bot.core.modes import Mode
     from bot.core.ports import Cache, Flights
@@ -98,8 +98,6 @@ class StoredCompletion(BaseModel):
 
     def completion(self) -> Completion:
         """The answer, as its link gave it."""
-        from bot.core.completion import Completion  # noqa: PLC0415 - the chain stands there, and imports this module
-
         result = ModeResult(format=self.format, text=self.text, data=self.data)
         return Completion(model=self.model, result=result, notes=self.notes)
 

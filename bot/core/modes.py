@@ -40,8 +40,13 @@ class PromptBlock(_Block):
 
 
 class ModelBlock(_Block):
-    """Parameters of the completion."""
+    """Who answers, and the parameters of the completion."""
 
+    chain: str = Field(
+        default="smart",
+        pattern=r"^[a-z][a-z0-9_-]{0,31}$",
+        description="Which models answer: `smart`, `fast`, or another alias of the operator's.",
+    )
     temperature: float | None = Field(default=None, ge=0, le=2, description="Left out where a model does not take it.")
     max_output_tokens: int = Field(default=1_200, ge=16, le=32_000, description="Limit of the answer's length.")
     max_input_chars: int = Field(

@@ -12,7 +12,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from bot.core.caching import TRANSCRIPT_S, News, transcript_key, transcript_ttl
-from bot.core.completion import CompletionTask, untraced
+from bot.core.chain import untraced
+from bot.core.completion import CompletionTask
 from bot.core.errors import CompletionFailed, EarshotError, TranscriptNotKept
 from bot.core.models import (
     Cached,
@@ -34,7 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 
     from bot.core.caching import OnNews, SharedWork
-    from bot.core.completion import Chain, Completion
+    from bot.core.chain import Chain
+    from bot.core.completion import Completion
     from bot.core.load import Load, Work
     from bot.core.models import (
         AudioFile,

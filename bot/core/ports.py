@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
 
+    from bot.core.circuits import Circuit
     from bot.core.completion import Completion, CompletionTask
     from bot.core.models import (
         AudioFile,
@@ -105,6 +106,18 @@ class CompletionModel(Protocol):
         Raises:
             CompletionFailed: no usable answer came.
         """
+        ...
+
+
+class CircuitStore(Protocol):
+    """How the models of the chain have been doing. May raise `StoreUnavailable`."""
+
+    async def get(self, model: str) -> Circuit:
+        """Of one model; the closed one where nothing is known."""
+        ...
+
+    async def swap(self, model: str, old: Circuit, new: Circuit, *, keep_s: float) -> bool:
+        """Write ``new`` where ``old`` is still what is known; whether it was written."""
         ...
 
 

@@ -16,6 +16,7 @@ from bot.adapters.documents import Line
 from bot.adapters.in_process.documents import InProcessDocuments
 from bot.adapters.records import (
     StoredAudit,
+    StoredCircuits,
     StoredDeliveries,
     StoredLeases,
     StoredRequests,
@@ -25,6 +26,7 @@ from bot.adapters.records import (
 from bot.adapters.records.settings import FRESH_S, GUILDS
 from bot.adapters.redis import keys
 from bot.adapters.redis.documents import RedisDocuments
+from bot.core.circuits import CLOSED, Circuit
 from bot.core.errors import NotFound, RecordInvalid, RecordTooNew, StoreUnavailable, TranscriptNotKept
 from bot.core.records import (
     LONGEST_S,
@@ -583,3 +585,28 @@ async def test_a_lease_has_one_holder(bench: Bench) -> None:
     assert await leases.take("cleanup", "two", ttl_s=100.0)
     bench.pass_time(100.0)
     assert await bench.documents.get(keys.lease("cleanup")) is None
+
+
+# --- circuits of models -----------------------------------------------------------------------------------------------
+
+
+async def test_a_circuit_is_swapped_by_whoever_knows_it(documents: Documents) -> None:
+    here, there = StoredCircuits(documents), StoredCircuits(documents)
+    assert await here.get("o3") == CLOSED
+    seen = Circuit(failures=1, why="500")
+    assert await here.swap("o3", CLOSED, seen, keep_s=60)
+    assert not await there.swap("o3", CLOSED, Circuit(failures=1), keep_s=60), "it has failed meanwhile"
+    assert await there.get("o3") == seen
+    assert await there.swap("o3", seen, CLOSED, keep_s=60)
+    assert await here.get("o3") == CLOSED
+    assert await here.swap("o3", CLOSED, seen, keep_s=60), "a closed one that was written down is like none"
+    assert await here.get("a model: {with} odd names\n") == CLOSED
+
+
+@pytest.mark.parametrize("raw", [b"", b"junk", b"[]", b'{"schema_version": 9}', b'{"schema_version":1,"failures":-1}'])
+async def test_a_circuit_that_cannot_be_read_is_closed_and_written_over(bench: Bench, raw: bytes) -> None:
+    await bench.documents.put(keys.circuit("o3"), raw, 60)
+    circuits = StoredCircuits(bench.documents)
+    assert await circuits.get("o3") == CLOSED
+    assert await circuits.swap("o3", CLOSED, Circuit(failures=1), keep_s=60)
+    assert await circuits.get("o3") == Circuit(failures=1)

@@ -12,7 +12,6 @@ from bot.adapters.in_process.cache import InProcessCache
 from bot.adapters.in_process.documents import InProcessDocuments
 from bot.adapters.in_process.limiter import InProcessRateLimiter
 from bot.adapters.records import StoredDeliveries, StoredRequests, StoredSettings
-from bot.core.completion import Chain
 from bot.core.desk import Desk, Keeping
 from bot.core.errors import (
     CompletionFailed,
@@ -42,6 +41,7 @@ from tests.fakes import (
     FakeSpool,
     FakeTranscriber,
     FakeTranscriptStore,
+    a_chain,
     a_mode,
     a_transcript,
     some_fetched,
@@ -99,7 +99,7 @@ class World:
             fetcher=self.fetcher,
             decoder=parts.get("decoder") or FakeDecoder(),
             transcriber=self.transcriber,
-            chain=Chain([self.model], shared=self.shared, clock=self.clock),
+            chain=a_chain(self.model, shared=self.shared),
             modes=self.modes,
             transcripts=self.store,
             spool=FakeSpool(),

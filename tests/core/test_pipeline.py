@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bot.core.completion import Chain
 from bot.core.errors import (
     AudioEmpty,
     CompletionFailed,
@@ -32,6 +31,7 @@ from tests.fakes import (
     FakeSpool,
     FakeTranscriber,
     FakeTranscriptStore,
+    a_chain,
     a_mode,
     a_transcript,
     some_decoded,
@@ -74,7 +74,7 @@ class World:
             fetcher=self.fetcher,
             decoder=self.decoder,
             transcriber=self.transcriber,
-            chain=Chain(self.models, shared=self.shared, clock=self.clock),
+            chain=a_chain(*self.models, shared=self.shared),
             modes=self.modes,
             transcripts=self.store,
             spool=self.spool,

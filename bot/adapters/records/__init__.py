@@ -6,6 +6,7 @@ be running, and nothing is written over it.
 
 from __future__ import annotations
 
+from bot.adapters.records.circuits import StoredCircuits
 from bot.adapters.records.leases import StoredLeases
 from bot.adapters.records.requests import StoredDeliveries, StoredRequests
 from bot.adapters.records.settings import StoredAudit, StoredSettings
@@ -13,6 +14,7 @@ from bot.adapters.records.transcripts import StoredTranscripts
 
 __all__ = [
     "StoredAudit",
+    "StoredCircuits",
     "StoredDeliveries",
     "StoredLeases",
     "StoredRequests",

@@ -100,6 +100,11 @@ def lease(name: str) -> str:
     return f"{PREFIX}:lease:{name}"
 
 
+def circuit(model: str) -> str:
+    """`Circuit` of a model. What an operator calls one may be anything: its digest is used."""
+    return f"{PREFIX}:circuit:{hashlib.sha256(model.encode()).hexdigest()[:32]}"
+
+
 def heartbeats(kind: str) -> str:
     """A sorted set: the processes of a kind that live, scored by when each is taken for dead."""
     return f"{PREFIX}:heartbeats:{kind}"
