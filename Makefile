@@ -39,6 +39,11 @@ $(VENV)/.installed-dev: requirements-dev.txt | $(BIN)/uv
 	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --require-hashes -r requirements-dev.txt
 	@touch $@ $(VENV)/.installed
 
+$(VENV)/.installed-bench: requirements-bench.txt $(VENV)/.installed-dev
+	@echo "Installing what benchmarks are held against …"
+	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --require-hashes -r requirements-bench.txt
+	@touch $@
+
 install: $(VENV)/.installed ## set up what the bot needs
 
 models: $(VENV)/.installed ## fetch the embedded Whisper model, hashes verified
@@ -92,7 +97,7 @@ type: $(VENV)/.installed-dev
 layers: $(VENV)/.installed-dev
 	@$(BIN)/lint-imports
 
-bench: $(VENV)/.installed-dev ## measure against what people would use instead; NAME=transcribe for one
+bench: $(VENV)/.installed-bench ## measure against what people would use instead; NAME=transcribe for one
 	@$(BIN)/python -m bot.adapters.whisper.embedded $(MODELS) base
 	@$(BIN)/python -m benchmarks $(NAME)
 
@@ -103,6 +108,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 lock: $(BIN)/uv ## resolve the requirements anew, for Python 3.11 to 3.14
 	$(COMPILE) -o requirements.txt requirements.in
 	$(COMPILE) -o requirements-dev.txt requirements-dev.in
+	$(COMPILE) -o requirements-bench.txt requirements-bench.in
 	$(COMPILE) --no-deps -o requirements-models.txt requirements-models.in
 	$(COMPILE) --no-deps -o requirements-models-dev.txt requirements-models-dev.in
 
