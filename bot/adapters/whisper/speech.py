@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 import numpy as np
 from faster_whisper.vad import get_vad_model
 
-from bot.adapters.whisper.windows import FRAME, find_speech, pack, pad
+from bot.adapters.whisper.windows import FIRST_WINDOW_S, FRAME, MAX_WINDOW_S, find_speech, pack, pad
 from bot.core.models import BYTES_PER_SAMPLE, SAMPLE_RATE
 
 if TYPE_CHECKING:
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from bot.adapters.whisper.windows import Window
 
 _BLOCK = 30 * SAMPLE_RATE // FRAME * FRAME
+_LONG = 60
+"""Seconds from which on a recording has a short first window. In a shorter one it would cost more than it gives: the
+whole is there soon, and a window costs as much as one of ten seconds."""
 _CONTEXT = 64
 """Samples of the frame before that Silero's network sees."""
 
@@ -68,8 +71,9 @@ def windows_of(
         begin: where to begin.
         on_scan: called with the number of samples that were looked at.
     """
+    first_s = FIRST_WINDOW_S if begin == 0 and len(samples) > _LONG * SAMPLE_RATE else MAX_WINDOW_S
     spans = find_speech(probabilities(samples, begin=begin, on_scan=on_scan))
-    for window in pack(pad(spans, total=len(samples) - begin)):
+    for window in pack(pad(spans, total=len(samples) - begin), first_s=first_s):
         yield window.moved(begin) if begin else window
 
 

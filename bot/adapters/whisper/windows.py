@@ -20,6 +20,9 @@ FRAME = 512
 """Samples for which the detector gives one probability."""
 
 MAX_WINDOW_S = 28.0
+FIRST_WINDOW_S = 10.0
+"""Of a long recording, the first window is shorter, so that there is something to read soon; unless somebody speaks for
+longer without a pause: cut in the middle of a sentence, words are lost."""
 _SPEECH = 0.2
 _SILENCE = 0.1
 """Speech begins above the one and ends below the other.
@@ -32,8 +35,8 @@ _MIN_SPEECH = round(0.1 * SAMPLE_RATE / FRAME)
 _PADDING = round(0.4 * SAMPLE_RATE)
 _MAX_SPAN = int((MAX_WINDOW_S * SAMPLE_RATE - 2 * _PADDING) / FRAME)
 _SMOOTHING = 5
-_LIMIT = round(MAX_WINDOW_S * SAMPLE_RATE)
-_WELL_FILLED = 0.7 * _LIMIT
+_WELL_FILLED = 0.7
+"""Share of a window after which it may end at a silence."""
 _MAX_GAP = 20 * SAMPLE_RATE
 
 
@@ -148,32 +151,35 @@ def pad(spans: Iterable[Span], *, total: int) -> Iterator[Span]:
         yield previous
 
 
-def pack(spans: Iterable[Span]) -> Iterator[Window]:
-    """Fill windows of at most `MAX_WINDOW_S` with spans, in their order.
+def pack(spans: Iterable[Span], *, first_s: float = MAX_WINDOW_S) -> Iterator[Window]:
+    """Fill windows of at most `MAX_WINDOW_S`, the first one of at most ``first_s``, with spans in their order.
+
+    A span that is longer than ``first_s`` has the first window for itself.
 
     A window ends at the longest silence that leaves it well filled, so that sentences stay together, and before any
     that lasts `_MAX_GAP`: what was said is not kept waiting for what comes minutes later.
     """
     held: list[Span] = []
+    limit = round(first_s * SAMPLE_RATE)
     for span in spans:
         if held and span.start - held[-1].end > _MAX_GAP:
             yield Window(spans=tuple(held))
-            held = []
-        while held and sum(each.samples for each in held) + span.samples > _LIMIT:
-            end = _best_end(held, span)
+            held, limit = [], round(MAX_WINDOW_S * SAMPLE_RATE)
+        while held and sum(each.samples for each in held) + span.samples > limit:
+            end = _best_end(held, span, well_filled=_WELL_FILLED * limit)
             yield Window(spans=tuple(held[:end]))
-            held = held[end:]
+            held, limit = held[end:], round(MAX_WINDOW_S * SAMPLE_RATE)
         held.append(span)
     if held:
         yield Window(spans=tuple(held))
 
 
-def _best_end(held: Sequence[Span], following: Span) -> int:
+def _best_end(held: Sequence[Span], following: Span, *, well_filled: float) -> int:
     """Give how many spans the next window gets; of equal silences the last one ends it."""
     filled = 0
     best, longest = len(held), following.start - held[-1].end
     for count, (span, after) in enumerate(pairwise(held), start=1):
         filled += span.samples
-        if filled >= _WELL_FILLED and after.start - span.end > longest:
+        if filled >= well_filled and after.start - span.end > longest:
             best, longest = count, after.start - span.end
     return best

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.speech, pytest.mark.xdist_group("whisper")]
 
+ASK = "not what your country can do for you"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heard:
@@ -176,8 +178,8 @@ def test_listening_can_begin_in_the_middle(tiny: Engine) -> None:
     jfk = recording("jfk")
     sound = np.concatenate([jfk, silence(30), jfk, silence(30), jfk])
     whole = hear(tiny, sound)
-    rest = hear(tiny, sound, begin=whole.windows[0].until)
-    assert rest.text.lower().count("ask not what your country") < whole.text.lower().count("ask not what your country")
+    rest = hear(tiny, sound, begin=whole.windows[1].until)
+    assert (rest.text.lower().count(ASK), whole.text.lower().count(ASK)) == (2, 3)
     assert rest.segments[-1].end == pytest.approx(whole.segments[-1].end, abs=0.3)
 
 

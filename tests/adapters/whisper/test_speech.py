@@ -25,14 +25,15 @@ def test_blocks_give_what_the_whole_would() -> None:
 
 def test_windows_leave_silence_out() -> None:
     sound = np.concatenate([silence(60), recording("jfk"), silence(60)])
-    (window,) = windows_of(sound)
-    assert 59 < window.spans[0].start / RATE < 61
-    assert 70 < window.end / RATE < 72
+    windows = list(windows_of(sound))
+    assert 59 < windows[0].spans[0].start / RATE < 61
+    assert 70 < windows[-1].end / RATE < 72
+    assert sum(window.samples for window in windows) / RATE < 12
 
 
 def test_beginning_later_moves_nothing() -> None:
     sound = np.concatenate([silence(60), recording("jfk"), silence(10)])
-    (whole,) = windows_of(sound)
+    *_, whole = windows_of(sound)
     (late,) = windows_of(sound, begin=50 * RATE)
     assert late.end == pytest.approx(whole.end, abs=RATE // 2)
 

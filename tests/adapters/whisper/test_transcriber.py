@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.speech, pytest.mark.xdist_group("whisper")]
 
-ASK = "ask not what your country can do for you"
+ASK = "not what your country can do for you"
 
 
 @pytest.fixture

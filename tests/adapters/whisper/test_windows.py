@@ -2,11 +2,14 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.adapters.whisper.windows import FRAME, MAX_WINDOW_S, Span, Window, find_speech, pack, pad
+from bot.adapters.whisper import speech
+from bot.adapters.whisper.speech import Samples, windows_of
+from bot.adapters.whisper.windows import FIRST_WINDOW_S, FRAME, MAX_WINDOW_S, Span, Window, find_speech, pack, pad
 from bot.core.models import SAMPLE_RATE
 
 LIMIT = round(MAX_WINDOW_S * SAMPLE_RATE)
@@ -106,15 +109,44 @@ def test_a_window_can_be_moved() -> None:
     assert Window(spans=(Span(start=0, end=5),)).moved(10) == Window(spans=(Span(start=10, end=15),))
 
 
-@given(st.lists(st.tuples(st.floats(0, 1), st.integers(1, 400)), max_size=25))
-def test_windows_cover_speech_in_order_and_fit(parts: list[tuple[float, int]]) -> None:
+def test_a_short_first_window_is_there_soon() -> None:
+    talk = curve((9, 0.9), (0.5, 0.0), (50, 0.9))
+    spans = list(find_speech(talk))
+    first, *others = pack(pad(iter(spans), total=len(talk) * FRAME), first_s=FIRST_WINDOW_S)
+    assert 8 < first.duration_s <= FIRST_WINDOW_S
+    assert any(window.duration_s > FIRST_WINDOW_S for window in others)
+
+
+def test_a_long_sentence_is_not_cut_for_it() -> None:
+    talk = curve((15, 0.9), (0.5, 0.0), (20, 0.9))
+    first, *_ = pack(pad(find_speech(talk), total=len(talk) * FRAME), first_s=FIRST_WINDOW_S)
+    assert 15 < first.duration_s < 16
+
+
+@pytest.mark.parametrize(("length_s", "longest"), [(50, MAX_WINDOW_S), (70, FIRST_WINDOW_S)])
+def test_only_a_long_recording_has_one(length_s: int, longest: float, monkeypatch: pytest.MonkeyPatch) -> None:
+
+    def all_speech(_samples: Samples, **_: object) -> list[float]:
+        return curve(*[(4.5, 0.9), (0.5, 0.0)] * (length_s // 5))
+
+    monkeypatch.setattr(speech, "probabilities", all_speech)
+    first = next(windows_of(np.zeros(length_s * SAMPLE_RATE, dtype=np.float32)))
+    assert 0.7 * longest < first.duration_s <= longest
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 1), st.integers(1, 400)), max_size=25),
+    st.sampled_from([FIRST_WINDOW_S, MAX_WINDOW_S]),
+)
+def test_windows_cover_speech_in_order_and_fit(parts: list[tuple[float, int]], first_s: float) -> None:
     probabilities = [value for value, count in parts for _ in range(count)]
     total = len(probabilities) * FRAME
-    speech = list(find_speech(probabilities))
-    windows = list(pack(pad(iter(speech), total=total)))
+    said = list(find_speech(probabilities))
+    windows = list(pack(pad(iter(said), total=total), first_s=first_s))
     spans = [span for window in windows for span in window.spans]
-    assert len(spans) == len(speech)
+    assert len(spans) == len(said)
     assert all(window.samples <= LIMIT for window in windows)
+    assert all(window.duration_s <= first_s or len(window.spans) == 1 for window in windows[:1])
     assert all(0 <= span.start < span.end <= total for span in spans)
     assert all(one.end <= other.start for one, other in pairwise(spans))
-    assert all(span.start <= said.start and said.end <= span.end for span, said in zip(spans, speech, strict=True))
+    assert all(span.start <= each.start and each.end <= span.end for span, each in zip(spans, said, strict=True))
