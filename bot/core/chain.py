@@ -112,7 +112,7 @@ class Chain:
             await trail(key, is_new=False)
             return replace(stored.completion(), cached=True)
         if links and links[0].is_template:
-            return await links[0].answer(task, on_text=on_text, on_probe=lambda: None, trail=trail)
+            return await links[0].answer(task, on_text=on_text, on_asked=lambda _: None, trail=trail)
         raise NotCached("no link's answer is cached")
 
 
@@ -123,6 +123,7 @@ class _Runner:
         self.rank = rank
         self.link = link
         self.silent_at = math.inf
+        self.asked = False
         self.text = ""
 
 
@@ -165,8 +166,7 @@ class _Race:
                         del self._running[runner]
                         await self._ended(runner, work)
                 if self._clock() >= self._give_up_at:
-                    await self._break_off({runner for runner in self._running if self._clock() >= runner.silent_at})
-                    self._give_up_at = math.inf  # whoever speaks by now may end
+                    await self._give_up()
                 if self._next_is_due():
                     self._start_next()
                 self._show()
@@ -196,12 +196,14 @@ class _Race:
             runner.silent_at = self._clock() + patience_s
             self._show()
 
-        def is_probe() -> None:
-            runner.silent_at = self._clock()  # nobody waits for a model that has just failed
-            self._changed.set()
+        def asked(is_probe: bool) -> None:
+            runner.asked = True
+            if is_probe:
+                runner.silent_at = self._clock()  # nobody waits for a model that has just failed
+                self._changed.set()
 
         runner.silent_at = self._clock() + patience_s
-        work = asyncio.create_task(runner.link.answer(self._task, on_text=told, on_probe=is_probe, trail=self._trail))
+        work = asyncio.create_task(runner.link.answer(self._task, on_text=told, on_asked=asked, trail=self._trail))
         work.add_done_callback(lambda _: self._changed.set())
         self._running[runner] = work
 
@@ -223,6 +225,15 @@ class _Race:
         if not runner.link.is_template:  # any model is worth more patience than that
             self._give_up_at = self._clock() + self._policy.upgrade_s
         await self._break_off({other for other in self._running if other.rank > runner.rank})
+
+    async def _give_up(self) -> None:
+        """Break off those who are still silent; whoever speaks by now may end."""
+        self._give_up_at = math.inf
+        silent = {runner for runner in self._running if self._clock() >= runner.silent_at}
+        await self._break_off(silent)
+        for runner in silent:
+            if runner.asked:
+                await runner.link.gave_up("silent for too long")
 
     async def _break_off(self, runners: set[_Runner]) -> None:
         works = [self._running.pop(runner) for runner in runners]

@@ -115,7 +115,7 @@ class ChainLink:
         task: CompletionTask,
         *,
         on_text: Callable[[str], None],
-        on_probe: Callable[[], None],
+        on_asked: Callable[[bool], None],
         trail: CacheTrail,
     ) -> Completion:
         """The link's answer: a cached one, one that it is giving to somebody else, or one of its own.
@@ -123,7 +123,8 @@ class ChainLink:
         Args:
             task: what to answer.
             on_text: gets all of the text so far.
-            on_probe: called where this request sees whether the model is back: it will hardly answer.
+            on_asked: called where the model is asked for this request, and not for another's; with True where it is a
+                probe, which sees whether the model is back: it will hardly answer.
             trail: told where the answer lies in the cache.
 
         Raises:
@@ -134,8 +135,7 @@ class ChainLink:
         key = self.key(task)
 
         async def work(tell: OnNews) -> StoredCompletion:
-            if await self._circuits.enter(self.name):
-                on_probe()
+            on_asked(await self._circuits.enter(self.name))
             await trail(key, is_new=True)
             return StoredCompletion.of(await self._asked(task, lambda text: tell(News(text=text[:TOLD_CHARS]))))
 
@@ -176,6 +176,10 @@ class ChainLink:
         except TimeoutError:
             raise CompletionFailed(f"no answer within {limit_s:g} s") from None
         raise AssertionError("the last attempt returns or raises")
+
+    async def gave_up(self, why: str) -> None:
+        """Nobody waits for the model's answer any longer, which counts as a failure."""
+        await self._circuits.failed(self.name, CompletionFailed(why))
 
     def _again(self, exc: Exception) -> bool | float:
         """Whether another try may help, or after how many seconds it may."""

@@ -9,7 +9,7 @@ import pytest
 
 from bot.adapters.in_process.cache import InProcessCache
 from bot.core.chain import Chain, ChainPolicy
-from bot.core.circuits import UNAVAILABLE_S, Circuits
+from bot.core.circuits import PATIENCE, UNAVAILABLE_S, Circuits
 from bot.core.completion import Completion, CompletionTask
 from bot.core.errors import CompletionFailed, CompletionRateLimited, CompletionRefused, CompletionUnavailable, NotCached
 from bot.core.models import ModeResult, Note, NoteKey
@@ -418,6 +418,31 @@ async def test_a_probe_keeps_nobody_waiting() -> None:
     silent, next_one = Slow("Never.", name="a"), FakeCompletionModel("Two.", name="b")
     chain = a_chain(silent, next_one, circuits=circuits, hedge_s=60, upgrade_s=0.02)
     assert (await asyncio.wait_for(chain.run(a_task(), on_text=ignore), 5)).model == "b"
+
+
+async def test_one_that_is_always_silent_is_passed_over() -> None:
+    silent = Slow("Never.", name="a")
+    other = FakeCompletionModel("Two.", name="b")
+    chain = a_chain(silent, other, hedge_s=0.02, upgrade_s=0.0)
+    for number in range(PATIENCE):
+        await chain.run(a_task(f"Text {number}."), on_text=ignore)
+    completion = await chain.run(a_task("One more."), on_text=ignore)
+    assert [str(attempt) for attempt in completion.failed] == ["a: passed over: silent for too long"]
+
+
+async def test_one_that_thinks_for_long_is_not_held_to_have_failed() -> None:
+    thinker, quick = Slow("Better.", name="a"), FakeCompletionModel("Worse.", name="b")
+    store = FakeCircuitStore()
+    chain = a_chain(thinker, quick, hedge_s=0.01, circuits=Circuits(store, now=FakeClock()))
+
+    def on_text(_text: str) -> None:
+        asyncio.get_running_loop().call_later(0.05, thinker.let.set)
+
+    for number in range(PATIENCE + 1):
+        thinker.let.clear()
+        completion = await chain.run(a_task(f"Text {number}."), on_text=on_text)
+        assert completion.model == "a"
+    assert store.known == {}
 
 
 async def test_a_cancelled_request_breaks_off_all_of_them() -> None:
