@@ -1,6 +1,7 @@
 """Logging: one sink, secrets struck out, the standard library's records included.
 
-``logger.contextualize(request_id=...)`` marks every line of a request, across tasks and threads.
+``logger.contextualize(request_id=...)`` marks every line of a request, across tasks and threads: with the id, and with
+the reference that the member of a failed request is shown.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import sys
 from typing import TYPE_CHECKING, TextIO
 
 from loguru import logger
+
+from bot.core.errors import reference_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -71,14 +74,20 @@ class RedactingSink:
             "message": record["message"],
             **record["extra"],
         }
+        if "request_id" in record["extra"]:
+            entry["reference"] = _reference(record)
         if record["exception"] is not None:
             # The formatted message ends with the traceback.
             entry["traceback"] = str(message).partition("\n")[2]
         return json.dumps(entry, ensure_ascii=False, default=str) + "\n"
 
 
+def _reference(record: Record) -> str:
+    return reference_of(str(record["extra"]["request_id"]))
+
+
 def _text_format(record: Record) -> str:
-    request = " {extra[request_id]}" if "request_id" in record["extra"] else ""
+    request = f" {_reference(record)} {{extra[request_id]}}" if "request_id" in record["extra"] else ""
     return f"{{time:YYYY-MM-DD HH:mm:ss.SSS}} {{level: <7}} {{name}}{request} | {{message}}\n{{exception}}"
 
 

@@ -106,7 +106,7 @@ class DiscordCdnFetcher:
         Raises:
             LinkRefused, LinkExpired, AudioTooLarge, AudioEmpty: the member can cure it.
             FetchFailed: the network did not play along.
-            SpoolFull: no room on the disk.
+            SpoolFull, SpoolFailed: no room on the disk, or it does not work.
         """
         if not isinstance(source, AudioLink):
             raise LinkRefused("a path of this machine")
@@ -131,8 +131,8 @@ class DiscordCdnFetcher:
         try:
             async with asyncio.timeout(self._limits.total_for(source.size)), self._opened(url) as response:
                 return await self._kept(response, source, on_fraction)
-        except (ClientError, TimeoutError) as exc:
-            raise _TryAgain(_described(exc)) from exc
+        except (ClientError, OSError) as exc:  # the network's: the spool tells its own
+            raise _TryAgain(_described(exc)) from None
 
     @asynccontextmanager
     async def _opened(self, url: URL) -> AsyncGenerator[ClientResponse]:

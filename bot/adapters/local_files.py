@@ -39,7 +39,7 @@ class LocalFileFetcher:
         Raises:
             FileUnreadable, AudioTooLarge, AudioEmpty: whoever named the file can cure it.
             LinkRefused: not a local file.
-            SpoolFull: no room on the disk.
+            SpoolFull, SpoolFailed: no room on the disk, or it does not work.
         """
         if not isinstance(source, AudioFile):
             raise LinkRefused("a link, where only local files are taken")
@@ -47,7 +47,7 @@ class LocalFileFetcher:
             size = os.fstat(file.fileno()).st_size
             check_size(size, max_bytes=self._max_bytes, found="size of the file")
             with self._spool.draft(expected_bytes=size) as draft:
-                while chunk := await asyncio.to_thread(file.read, _CHUNK_BYTES):
+                while chunk := await asyncio.to_thread(_read, file, source.path):
                     check_size(draft.size + len(chunk), max_bytes=self._max_bytes, found="read so far")
                     await asyncio.to_thread(draft.write, chunk)
                     on_fraction(min(1.0, draft.size / max(size, 1)))
@@ -62,10 +62,21 @@ def _opened(path: Path) -> BinaryIO:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as exc:
-        raise FileUnreadable(str(exc), path=str(path), reason=exc.strerror or "unreadable") from exc
+        raise _unreadable(exc, path) from exc
     except ValueError as exc:  # a null byte in the path
         raise FileUnreadable(str(exc), path=str(path), reason=str(exc)) from exc
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
         raise FileUnreadable("not a regular file", path=str(path), reason="not a file")
     return os.fdopen(fd, "rb")
+
+
+def _read(file: BinaryIO, path: Path) -> bytes:
+    try:
+        return file.read(_CHUNK_BYTES)
+    except OSError as exc:
+        raise _unreadable(exc, path) from exc
+
+
+def _unreadable(exc: OSError, path: Path) -> FileUnreadable:
+    return FileUnreadable(str(exc), path=str(path), reason=exc.strerror or "unreadable")

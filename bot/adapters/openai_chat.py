@@ -149,8 +149,8 @@ class OpenAIChatModel:
         # Not "from exc": a log would show the server's answer, and the request with the key and what was said.
         except (OpenAIError, httpx2.HTTPError, httpx2.StreamError, httpx2.InvalidURL, OSError) as exc:
             raise _mapped(exc) from None
-        # JSON or UTF-8 that is none; chunks of another shape, which the client does not check.
-        except (ValueError, TypeError, AttributeError, LookupError) as exc:
+        # JSON or UTF-8 that is none, or too deep; chunks of another shape, which the client does not check.
+        except (ValueError, TypeError, AttributeError, LookupError, RuntimeError) as exc:
             raise CompletionFailed(f"the stream cannot be read ({type(exc).__name__})") from None
         answer.check()
 

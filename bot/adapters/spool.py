@@ -17,7 +17,7 @@ from uuid import uuid4
 
 from loguru import logger
 
-from bot.core.errors import SpoolFull
+from bot.core.errors import SpoolFailed, SpoolFull
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -67,9 +67,9 @@ class Draft:
         """Append ``data``; it blocks on the disk.
 
         Raises:
-            SpoolFull: the disk has no room.
+            SpoolFull, SpoolFailed: the disk has no room, or does not work.
         """
-        with _no_room_is_spool_full():
+        with _disk_errors_told():
             self._file.write(data)
         self._digest.update(data)
         self._size += len(data)
@@ -81,15 +81,15 @@ class Draft:
             digest: hexadecimal SHA-256 of the encoded audio that the file is, or was made from.
 
         Raises:
-            SpoolFull: the disk has no room for what was still buffered.
+            SpoolFull, SpoolFailed: the disk has no room for what was still buffered, or does not work.
         """
         if _HASH.fullmatch(digest) is None:
             msg = "a file of the spool is named by a SHA-256 digest"
             raise ValueError(msg)
-        with _no_room_is_spool_full():
-            self._file.close()
         path = self._path.with_name(f"{digest}-{uuid4().hex}")
-        self._path.rename(path)
+        with _disk_errors_told():
+            self._file.close()
+            self._path.rename(path)
         self._kept = True
         return path
 
@@ -98,7 +98,7 @@ class Draft:
         with suppress(OSError):  # what is thrown away need not reach the disk
             self._file.close()
         if not self._kept:
-            self._path.unlink(missing_ok=True)
+            _delete(self._path)
 
 
 class FileSpool:
@@ -130,10 +130,10 @@ class FileSpool:
             expected_bytes: how large it will be, as far as is known.
 
         Raises:
-            SpoolFull: so much would not fit.
+            SpoolFull, SpoolFailed: so much would not fit, or the disk does not work.
         """
-        self._check_room(expected_bytes)
-        with _no_room_is_spool_full():
+        with _disk_errors_told():
+            self._check_room(expected_bytes)
             draft = Draft(self._root / f"draft-{uuid4().hex}")
         try:
             yield draft
@@ -149,7 +149,7 @@ class FileSpool:
         if audio.path.parent != self._root or _OURS.fullmatch(audio.path.name) is None:
             msg = f"not a file of the spool: {audio.path}"
             raise ValueError(msg)
-        audio.path.unlink(missing_ok=True)
+        _delete(audio.path)
 
     def sweep(self) -> int:
         """Delete what an earlier process left behind; returns how many files.
@@ -181,11 +181,17 @@ class FileSpool:
             )
 
 
+def _delete(path: Path) -> None:
+    """Delete a file, and if the disk does not play along, leave it to a later sweep: what was made of it is there."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as exc:
+        logger.warning("a file of the spool could not be deleted: {}", exc)
+
+
 @contextmanager
-def _no_room_is_spool_full() -> Generator[None]:
+def _disk_errors_told() -> Generator[None]:
     try:
         yield
     except OSError as exc:
-        if exc.errno in _NO_ROOM:
-            raise SpoolFull(str(exc)) from exc
-        raise
+        raise (SpoolFull if exc.errno in _NO_ROOM else SpoolFailed)(str(exc)) from exc

@@ -114,6 +114,10 @@ class NoteKey(StrEnum):
     """The transcript could not be kept for later."""
     INPUT_CUT = "input_cut"
     """The transcript was too long for the model. Values: ``until_s``, the end of what it saw."""
+    PART_MISSING = "part_missing"
+    """No language model answered for a part of a long transcript. Values: ``start_s``, ``end_s``."""
+    PARTS_NOT_JOINED = "parts_not_joined"
+    """The results for the parts of a long transcript stand one below the other."""
 
 
 class _Durable(BaseModel):

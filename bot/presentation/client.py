@@ -11,7 +11,7 @@ from discord import app_commands
 from discord.ext import commands, tasks
 from loguru import logger
 
-from bot.core.errors import StoreUnavailable
+from bot.core.errors import StoreUnavailable, reference_of
 from bot.core.health import State
 from bot.core.quotas import DAY_S
 from bot.presentation.command_sync import CommandSync
@@ -167,9 +167,13 @@ class EarshotBot(commands.Bot):
         if self.is_closed():
             logger.info("a command was cut off by the end of the process")
             return
-        logger.opt(exception=error).error("a command failed")
-        message = text("error.unexpected", str(interaction.locale))
-        if interaction.response.is_done():
-            await interaction.followup.send(message, ephemeral=True)
-        else:
-            await interaction.response.send_message(message, ephemeral=True)
+        command_id, locale = str(interaction.id), str(interaction.locale)
+        with logger.contextualize(request_id=command_id):
+            logger.opt(exception=error).error("a command failed")
+        reference = text("error.reference", locale, reference=reference_of(command_id))
+        message = f"{text('error.unexpected', locale)}\n-# {reference}"
+        with suppress(*UNDELIVERED):
+            if interaction.response.is_done():
+                await interaction.followup.send(message, ephemeral=True)
+            else:
+                await interaction.response.send_message(message, ephemeral=True)

@@ -17,31 +17,42 @@ ENGLISH: Final[Mapping[str, str]] = {
         "That file is no longer there: its link expired, or it was deleted. Post it again, or use the command on the "
         "message itself."
     ),
-    "error.too_large": "That file is too large: the limit here is {limit_mb} MB.",
-    "error.too_long": "That recording is too long: the limit here is {limit_minutes} minutes.",
-    "error.empty": "That file is empty: there is nothing to listen to.",
+    "error.too_large": (
+        "That file is too large: the limit here is {limit_mb} MB. Save it as Opus or MP3, or post it in parts."
+    ),
+    "error.too_much_said": (
+        "There is more in that recording than this mode can read at once. Take a shorter one, another mode, or "
+        "`/transcribe`, which gives you all that was said."
+    ),
+    "error.too_long": "That recording is too long: the limit here is {limit_minutes} minutes. Post it in parts.",
+    "error.empty": "That file is empty: there is nothing to listen to. Save it again, and post that.",
     "error.not_audio": (
         "I can't read that file as audio: it is something else under that name, or it is damaged. Nearly every audio "
         "and video format works."
     ),
-    "error.no_audio_track": "That video has no sound, so there is nothing to listen to.",
+    "error.no_audio_track": "That video has no sound, so there is nothing to listen to. Post one with sound.",
     "error.encrypted": "That file is copy-protected (DRM), so I can't listen to it. Post an unprotected copy.",
     "error.unknown_mode": "There is no mode called “{mode}”. Known: {known}.",
     "error.unknown_language": (
         "I don't know the language “{language}”. Pick one from the list, or leave it out and I will find out myself."
     ),
-    "error.nothing_to_listen_to": "There is no audio, video or voice message in that message.",
+    "error.nothing_to_listen_to": "There is no audio, video or voice message in that message. Pick one that has some.",
     "error.not_found": "That transcript is no longer kept. Run the command on the message again.",
-    "error.file_unreadable": "That file cannot be read: {reason}.",
-    "error.mode_invalid": "The mode “{mode}” has a mistake: {problem}.",
+    "error.file_unreadable": "{path} cannot be read: {reason}. Name another file.",
+    "error.mode_invalid": "The mode “{mode}” has a mistake: {problem}. Use another one until it is mended.",
     "error.spool_full": "My disk is full, so I can't take that file. Please try again later.",
-    "error.not_kept": "The transcript could not be kept.",
+    "error.spool_failed": "My disk doesn't work as it should, so I can't take that file. Please try again later.",
+    "error.not_kept": "The transcript could not be kept. Save what you need.",
     "error.fetch_failed": "I couldn't download that file from Discord. Please try again in a moment.",
-    "error.decode_failed": "I couldn't decode that file: it is damaged, or it asks for more than I can spare.",
+    "error.discord_failed": "Discord doesn't give me that message right now. Please try again in a moment.",
+    "error.decode_failed": (
+        "I couldn't decode that file: it is damaged, or it asks for more than I can spare. Save it as Opus or MP3, and "
+        "post that."
+    ),
     "error.transcription_failed": "Listening failed, even after several tries. Please try again later.",
     "error.model_unavailable": "The speech model can't be loaded. Whoever runs me finds the cause in the log.",
-    "error.completion_failed": "No language model answered.",
-    "error.not_allowed": "You may not do that here.",
+    "error.completion_failed": "No language model answered. Please try again in a few minutes.",
+    "error.not_allowed": "You may not do that here. Ask a moderator.",
     "error.not_moderator": (
         "Only moderators may do that: whoever has **Manage Server**, or the role that `/settings roles` names."
     ),
@@ -74,7 +85,7 @@ ENGLISH: Final[Mapping[str, str]] = {
         "Intent** in Discord's developer portal, then set AUTO_TRANSCRIBE and restart me."
     ),
     "error.interrupted": "I was restarted in the middle of this. Please run the command again.",
-    "error.reference": "Reference: `{reference}`",
+    "error.reference": "Reference: {reference} (whoever runs me finds the cause by it)",
     "input.none": (
         "Attach a file in `audio`, or paste a message's link in `link`. You can also use **Apps → {menu}** on any "
         "message."
@@ -95,6 +106,11 @@ ENGLISH: Final[Mapping[str, str]] = {
     "note.result_missing": "The transcript is complete, but no language model answered. Use the menu to try again.",
     "note.result_cut": "The model stopped at its length limit: the end may be missing.",
     "note.input_cut": "The recording was too long for the model: it saw everything up to {until_s}.",
+    "note.part_missing": "{start_s}-{end_s} is missing: the model did not answer. Use the menu to try that part again.",
+    "note.parts_not_joined": (
+        "This was too long for the model to read at once, and it could not put the results of its parts together: here "
+        "they are, one by one. Use the menu to try again."
+    ),
     "note.not_kept": "The transcript could not be kept, so the menus are missing here. Save what you need.",
     # Results.
     "result.transcript": "Transcript",

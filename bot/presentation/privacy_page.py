@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import discord
 from loguru import logger
 
-from bot.core.errors import EarshotError, NotAllowed
+from bot.core.errors import EarshotError, NotAllowed, reference_of
 from bot.presentation.courier import answer_embed
 from bot.presentation.messages import text
 from bot.presentation.network import UNDELIVERED
@@ -115,9 +115,12 @@ class ForgetButton(_OwnButton, template=r"earshot:forget:(?P<id>\d{1,20})"):
             gone = await services.privacy.forget(asker.guild_id, asker.member_id)
             answer = forgotten_answer(gone, asker, locale=locale)
         except Exception as exc:  # noqa: BLE001 - the last resort: the member is told, the log has the cause
-            logger.opt(exception=exc).warning("a member could not be forgotten")
+            press_id = str(interaction.id)
+            with logger.contextualize(request_id=press_id):
+                logger.opt(exception=exc).warning("a member could not be forgotten")
             error = exc if isinstance(exc, EarshotError) else EarshotError()
-            answer = replace(error_answer(error, reference=None, locale=locale), extra_items=_buttons(asker, locale))
+            answer = error_answer(error, reference=reference_of(press_id), locale=locale)
+            answer = replace(answer, extra_items=_buttons(asker, locale))
         await interaction.edit_original_response(embed=answer_embed(answer), view=result_view(answer, (), locale))
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 from loguru import logger
 
-from bot.core.errors import EarshotError
+from bot.core.errors import OWN_DOING, EarshotError, ErrorKind, reference_of
 from bot.core.languages import parse_language
 from bot.core.models import Request, TranscriptionOptions
 from bot.presentation.courier import Placeholder
@@ -36,6 +37,14 @@ class Interrupted(EarshotError):
     """The process ends while a request runs."""
 
     key = "error.interrupted"
+    kind = ErrorKind.TEMPORARY
+
+
+class DiscordFailed(EarshotError):
+    """Discord, or the way to it, fails where a member's message is looked for."""
+
+    key = "error.discord_failed"
+    kind = ErrorKind.TEMPORARY
 
 
 class Reception:
@@ -78,9 +87,13 @@ class Reception:
         """
 
         async def work(placeholder: Placeholder, request_id: str) -> Answer:
+            try:
+                source = await find_source()
+            except UNDELIVERED as exc:
+                raise DiscordFailed(repr(exc)) from exc
             request = Request(
                 id=request_id,
-                source=await find_source(),
+                source=source,
                 mode=ask.mode,
                 asker=asker_of(interaction),
                 options=TranscriptionOptions(
@@ -118,35 +131,40 @@ class Reception:
         assert task is not None
         self._under_way.add(task)
         request_id = self._new_id()
-        try:
-            with logger.contextualize(request_id=request_id):
+        with logger.contextualize(request_id=request_id):
+            try:
                 await interaction.response.defer(ephemeral=private, thinking=True)
                 placeholder = Placeholder(interaction, private=private, clock=self._clock)
                 answer = await self._answer(placeholder, work, request_id)
                 await self._deliver(placeholder, answer, request_id)
-        except UNDELIVERED as exc:
-            logger.warning("could not be acknowledged, or came too late: {!r}", exc)
-        finally:
-            self._under_way.discard(task)
+            except UNDELIVERED as exc:
+                logger.warning("could not be acknowledged, or came too late: {!r}", exc)
+            finally:
+                self._under_way.discard(task)
 
     async def _answer(self, placeholder: Placeholder, work: Work, request_id: str) -> Answer:
         """What ``work`` gives, or the sentence that tells why it gives nothing."""
-        locale = placeholder.locale
-        if self._closing:
-            return error_answer(Interrupted(), reference=None, locale=locale)
+        told = partial(error_answer, reference=reference_of(request_id), locale=placeholder.locale)
         try:
-            self._policy.check(placeholder.interaction)
+            self._let_in(placeholder)
             return await work(placeholder, request_id)
         except asyncio.CancelledError:
             if not self._closing:
                 raise
-            return error_answer(Interrupted(), reference=None, locale=locale)
+            error: EarshotError = Interrupted("in the middle of it")
         except EarshotError as exc:
-            logger.opt(exception=exc.__cause__).info("answered with {}: {}", exc.key, exc.detail)
-            return error_answer(exc, reference=request_id[:8], locale=locale)
+            error = exc
         except Exception:  # noqa: BLE001 - the last resort: the member is told, the log has the cause
             logger.exception("unexpected error")
-            return error_answer(EarshotError(), reference=request_id[:8], locale=locale)
+            return told(EarshotError())
+        level = "INFO" if isinstance(error, OWN_DOING) else "WARNING"
+        logger.opt(exception=error.__cause__).log(level, "answered with {}: {}", error.key, error.detail)
+        return told(error)
+
+    def _let_in(self, placeholder: Placeholder) -> None:
+        if self._closing:
+            raise Interrupted("before it began")
+        self._policy.check(placeholder.interaction)
 
     async def _run(self, request: Request, placeholder: Placeholder) -> Reply:
         reply: Reply | None = None

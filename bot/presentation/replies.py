@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from bot.core.errors import CourtesyExceeded, Overloaded, QuotaExceeded
+from bot.core.errors import OWN_DOING, CourtesyExceeded, Overloaded, QuotaExceeded
 from bot.core.languages import language_name
 from bot.core.models import KeptTranscript, NoteKey, Task
 from bot.core.rendering import FileLabels, TranscriptFormat, clock_time, escape_markdown, transcript_file
@@ -71,7 +71,7 @@ class Answer:
 
 
 def error_answer(error: EarshotError, *, reference: str | None, locale: str) -> Answer:
-    """An error's sentence; ``reference`` finds its cause in the log. A refusal says until when, and needs none."""
+    """An error's sentence; ``reference`` finds its cause in the log, where that is for an operator to look for."""
     match error:
         case CourtesyExceeded():
             free = moment(error.verdict.free_at)
@@ -86,7 +86,9 @@ def error_answer(error: EarshotError, *, reference: str | None, locale: str) -> 
         name: escape_markdown(value) if isinstance(value, str) else f"{round(value, 2):g}"
         for name, value in error.values.items()
     }
-    footer = text("error.reference", locale, reference=reference).replace("`", "") if reference else None
+    footer = None
+    if reference is not None and not isinstance(error, OWN_DOING):
+        footer = text("error.reference", locale, reference=reference)
     return Answer(description=text(error.key, locale, **values), footer=footer, is_error=True)
 
 

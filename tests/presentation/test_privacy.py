@@ -97,6 +97,7 @@ class Office:
         interaction = an_interaction(
             by or a_member(),
             client=SimpleNamespace(services=SimpleNamespace(privacy=self.privacy, policy=self.policy)),
+            id=1,
             response=question,
             edit_original_response=question.edit_message,
         )

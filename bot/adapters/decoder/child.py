@@ -32,11 +32,12 @@ def main(orders_json: str) -> None:
     for module in _LATE_IMPORTS:
         import_module(module)
     filtered = confine(orders)
-    report = replace(_decode(source, sink, orders), syscalls_filtered=filtered)
+    report = replace(decode(source, sink, orders), syscalls_filtered=filtered)
     print(json.dumps(asdict(report)), flush=True)  # noqa: T201 - the report goes to standard output
 
 
-def _decode(source: BinaryIO, sink: BinaryIO, orders: Orders) -> Report:
+def decode(source: BinaryIO, sink: BinaryIO, orders: Orders) -> Report:
+    """Decode, and tell whatever goes wrong in a report."""
     try:
         report = media.decode(source, sink, sample_rate=orders.sample_rate, max_samples=orders.max_samples)
         sink.flush()

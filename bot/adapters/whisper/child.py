@@ -38,22 +38,42 @@ def main() -> int:
     if not isinstance(setup, protocol.Setup):
         return 2
     os.nice(setup.niceness)
-    try:
-        engine = _load(setup, say)
-    except ModelUnavailable as exc:
-        say(protocol.Unavailable(detail=exc.detail[:_DETAIL_CHARS]))
+    engine = loaded(setup, say)
+    if engine is None:
         return 1
     while True:
         job = requests.get()
         if not isinstance(job, protocol.Job):
             return 2
-        try:
-            _work(engine, job, say)
-        except UnknownLanguage:
-            say(protocol.Refused(language=job.language or ""))
-        except Exception as exc:  # noqa: BLE001 -- whatever it was, the bot is told, and a fresh process takes over
-            say(protocol.Broken(detail=f"{type(exc).__name__}: {exc}"[:_DETAIL_CHARS]))
+        if not worked(engine, job, say):
             return 1
+
+
+def loaded(setup: protocol.Setup, say: Say) -> Engine | None:
+    """The engine with its model; None where it cannot be had, and the bot is told why."""
+    try:
+        return _load(setup, say)
+    except ModelUnavailable as exc:
+        say(protocol.Unavailable(detail=exc.detail[:_DETAIL_CHARS]))
+    except Exception as exc:  # noqa: BLE001 -- a disk, a driver, a library: it would be the same another time
+        say(protocol.Unavailable(detail=_described(exc)))
+    return None
+
+
+def worked(engine: Engine, job: protocol.Job, say: Say) -> bool:
+    """Work on a job; False where that broke this process."""
+    try:
+        _work(engine, job, say)
+    except UnknownLanguage:
+        say(protocol.Refused(language=job.language or ""))
+    except Exception as exc:  # noqa: BLE001 -- whatever it was, the bot is told, and a fresh process takes over
+        say(protocol.Broken(detail=_described(exc)))
+        return False
+    return True
+
+
+def _described(exc: Exception) -> str:
+    return f"{type(exc).__name__}: {exc}"[:_DETAIL_CHARS]
 
 
 def _load(setup: protocol.Setup, say: Say) -> Engine:

@@ -61,10 +61,10 @@ class WhisperProcess:
 
         Raises:
             ModelUnavailable: the model cannot be loaded.
-            TranscriberCrashed: the process died.
+            TranscriberCrashed: the process died, or does not start.
         """
-        started = cls(
-            await asyncio.create_subprocess_exec(
+        try:
+            process = await asyncio.create_subprocess_exec(
                 *command,
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
@@ -74,7 +74,9 @@ class WhisperProcess:
                 env=_environment(),
                 start_new_session=True,  # it is killed with whatever it started
             )
-        )
+        except OSError as exc:
+            raise TranscriberCrashed(f"it does not start: {exc}") from exc
+        started = cls(process)
         try:
             await started._say(setup)
             started.ready = await started._until_ready(setup, load_timeout_s)
