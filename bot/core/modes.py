@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from bot.core.chunks import LEAST_TOKENS
 from bot.core.models import ModeRef
 
 ModeId = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
@@ -49,10 +50,34 @@ class ModelBlock(_Block):
     )
     temperature: float | None = Field(default=None, ge=0, le=2, description="Left out where a model does not take it.")
     max_output_tokens: int = Field(default=1_200, ge=16, le=32_000, description="Limit of the answer's length.")
-    max_input_chars: int = Field(
-        default=200_000, ge=1_000, le=4_000_000, description="Longest transcript that is sent, in characters."
+    max_input_tokens: int = Field(
+        default=6_000,
+        ge=LEAST_TOKENS,
+        le=1_000_000,
+        description="Longest transcript that is sent at once, in tokens; what is around it and the answer come on top.",
+    )
+    max_input_chars: int | None = Field(
+        default=None,
+        ge=1_000,
+        le=4_000_000,
+        description="Goes before max_input_tokens, in characters, four to a token. For older files.",
+        json_schema_extra={"deprecated": True},
+    )
+    long_input: Literal["map-reduce", "truncate", "refuse"] = Field(
+        default="map-reduce",
+        description=(
+            "What is done with a longer transcript: it is read in parts, whose results are put together; only its "
+            "beginning is read; or the member is told that it is too long."
+        ),
     )
     timeout_s: float = Field(default=60, gt=0, le=600, description="Time limit for one model, in seconds.")
+
+    @property
+    def input_tokens(self) -> int:
+        """The longest transcript that is sent at once, in tokens (see `bot.core.chunks.tokens_of`)."""
+        if self.max_input_chars is None:
+            return self.max_input_tokens
+        return max(self.max_input_chars // 4, LEAST_TOKENS)
 
 
 class TemplateBlock(_Block):

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from bot.core.caching import TRANSCRIPT_S, News, transcript_key, transcript_ttl
 from bot.core.chain import untraced
-from bot.core.completion import CompletionTask
 from bot.core.errors import CompletionFailed, EarshotError, TranscriptNotKept
+from bot.core.long_input import complete, status_of
 from bot.core.models import (
     Cached,
     KeptTranscript,
@@ -27,7 +27,6 @@ from bot.core.models import (
     StageReport,
     StageStatus,
 )
-from bot.core.prompts import build_prompt
 from bot.core.records import TRANSCRIPT
 from bot.core.routing import route
 
@@ -291,30 +290,18 @@ class Pipeline:
         mode = modes[routing.chosen]
         try:
             with run.stage(Stage.COMPLETE):
-                prompt, prompt_notes = build_prompt(mode, transcript)
-                completion = await self._chain.run(
-                    CompletionTask(
-                        mode=mode,
-                        transcript=transcript,
-                        prompt=prompt,
-                        variables=request.variables,
-                        scope=request.scope,
-                        only_cached=request.only_cached,
-                        keep_s=request.keep_s,
-                    ),
-                    on_text=lambda text: run.progress(Stage.COMPLETE, result=text),
+                completion = await complete(
+                    self._chain,
+                    mode,
+                    transcript,
+                    request,
+                    on_progress=lambda text, done: run.progress(Stage.COMPLETE, done, result=text),
                     trail=run.trail,
                 )
-                degraded = any(note.key is NoteKey.TEMPLATE_USED for note in completion.notes)
-                status = StageStatus.PARTIAL if degraded else StageStatus.OK
-                if completion.cached:
-                    status = StageStatus.SKIPPED
-                run.report(Stage.COMPLETE, status, "; ".join(map(str, completion.failed)))
+                run.report(Stage.COMPLETE, status_of(completion), "; ".join(map(str, completion.failed)))
         except CompletionFailed:
             return _Answer(mode=mode, routing=routing, notes=(Note(key=NoteKey.RESULT_MISSING),))
-        # The template has read the whole transcript: what was cut for the models says nothing of its answer.
-        notes = completion.notes if degraded else prompt_notes + completion.notes
-        return _Answer(mode=mode, routing=routing, completion=completion, notes=notes)
+        return _Answer(mode=mode, routing=routing, completion=completion, notes=completion.notes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
