@@ -19,7 +19,16 @@ from bot.bootstrap.processes import BAD_SETTINGS, FAILED, STOPPED, Heartbeats, e
 from bot.bootstrap.processes import GATEWAY as KIND
 from bot.bootstrap.services import StartFailed, now, open_core
 from bot.bootstrap.state import open_state
-from bot.bootstrap.upkeep import LOAD, STATE_PARTS, StateWatch, StrainedLoad, clean_up
+from bot.bootstrap.upkeep import (
+    LOAD,
+    STAGES,
+    STATE_PARTS,
+    StateWatch,
+    StrainedLoad,
+    clean_up,
+    stage_readings,
+    watch_stages,
+)
 from bot.core.desk import Desk, Keeping
 from bot.core.errors import EarshotError
 from bot.core.fair_use import FairUse
@@ -37,6 +46,7 @@ if TYPE_CHECKING:
     from bot.adapters.spool import FileSpool
     from bot.bootstrap.services import Core
     from bot.bootstrap.state import BotState
+    from bot.core.stage_health import StageHealth
     from bot.settings import Settings
 
 MODEL = "model"
@@ -63,7 +73,7 @@ async def run(settings: Settings) -> int:
 
 
 async def _run(settings: Settings, token: str, stack: AsyncExitStack) -> int:
-    health = Health((GATEWAY, MODEL, *STATE_PARTS, LOAD), now)
+    health = Health((GATEWAY, MODEL, *STATE_PARTS, LOAD, STAGES), now)
     state = await stack.enter_async_context(open_state(settings))
     watch = StateWatch(state, health)
     await watch.check()
@@ -72,14 +82,14 @@ async def _run(settings: Settings, token: str, stack: AsyncExitStack) -> int:
     fetcher = partial(_cdn, session, settings.discord_proxy)
     core = await stack.enter_async_context(open_core(settings, state, fetcher))
     enter_s = settings.overload_wait_minutes * 60
-    read_only = ReadOnly(StrainedLoad(core.load, watch, full_s=enter_s), enter_s=enter_s)
+    read_only = ReadOnly(StrainedLoad(core.load, watch, state.stages, full_s=enter_s), enter_s=enter_s)
     try:
         await stack.enter_async_context(
             serve_health(
                 health,
                 host=settings.http_host,
                 port=settings.http_port,
-                read=lambda: (*watch.readings(), *_readings(core, read_only)),
+                read=lambda: (*watch.readings(), *stage_readings(state.stages), *_readings(core, read_only)),
             )
         )
     except OSError as exc:
@@ -88,7 +98,8 @@ async def _run(settings: Settings, token: str, stack: AsyncExitStack) -> int:
     async with asyncio.TaskGroup() as background:
         tasks = [
             background.create_task(_watch_model(core, health)),
-            background.create_task(_watch_load(bot, read_only, health)),
+            background.create_task(_watch_load(bot, read_only, health, state.stages)),
+            background.create_task(watch_stages(state.stages, health)),
             background.create_task(watch.run()),
             background.create_task(Heartbeats(state.documents, now).beat(KIND, secrets.token_hex(8))),
             background.create_task(clean_up(state, core.spool, is_worker=False)),
@@ -143,6 +154,7 @@ def build_desk(
         core.pipeline,
         fair_use=fair_use or _fair_use(settings, state),
         read_only=read_only,
+        stages=state.stages,
         settings=state.settings,
         requests=state.requests,
         deliveries=state.deliveries,
@@ -213,7 +225,7 @@ _MODEL_STATES = {"cold": State.OK, "loading": State.STARTING, "ready": State.OK,
 """A cold model is no fault: it is unloaded after idling, and loaded for the next request."""
 
 
-async def _watch_load(bot: EarshotBot, read_only: ReadOnly, health: Health) -> None:
+async def _watch_load(bot: EarshotBot, read_only: ReadOnly, health: Health, stages: StageHealth) -> None:
     """Tell, in health and presence, whether new work is taken."""
     told = False
     health.report(LOAD, State.OK)
@@ -222,12 +234,14 @@ async def _watch_load(bot: EarshotBot, read_only: ReadOnly, health: Health) -> N
         nonlocal told
         wait_s = read_only.look()
         if wait_s is not None:
-            health.report(LOAD, State.DEGRADED, f"read-only: new work would wait for {wait_s / 60:.0f} minutes")
+            wait = f"new work would wait for {wait_s / 60:.0f} minutes"
+            why = "no transcription succeeds" if stages.is_deaf else wait
+            health.report(LOAD, State.DEGRADED, f"read-only: {why}")
         if (wait_s is not None) is not told:
             told = not told
             if not told:
                 health.report(LOAD, State.OK)
-            logger.warning("new work is {}", "refused: too much waits" if told else "taken again")
+            logger.warning("new work is {}", "refused" if told else "taken again")
             await bot.show_load(read_only=told)
 
     await every(LOOK_S, look)

@@ -17,6 +17,7 @@ from bot.adapters.in_process.cache import InProcessCache
 from bot.adapters.in_process.documents import InProcessDocuments
 from bot.adapters.in_process.flights import LocalFlights
 from bot.adapters.in_process.limiter import InProcessRateLimiter
+from bot.adapters.in_process.stage_counts import InProcessStageCounts
 from bot.adapters.records import (
     StoredAudit,
     StoredCircuits,
@@ -26,16 +27,19 @@ from bot.adapters.records import (
     StoredSettings,
     StoredTranscripts,
 )
+from bot.adapters.redis import keys
 from bot.adapters.redis.cache import RedisCache
 from bot.adapters.redis.connections import QUICK, RedisServer
 from bot.adapters.redis.documents import RedisDocuments
 from bot.adapters.redis.fallback_limiter import FallbackRateLimiter
 from bot.adapters.redis.flights import RedisFlights
 from bot.adapters.redis.limiter import RedisRateLimiter
+from bot.adapters.redis.stage_counts import RedisStageCounts
 from bot.bootstrap.services import StartFailed, now
 from bot.core.caching import SharedWork
 from bot.core.circuits import Circuits
 from bot.core.privacy import Privacy
+from bot.core.stage_health import StageHealth
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator
@@ -79,6 +83,7 @@ class BotState:
     cache: RedisCache | InProcessCache
     shared_work: SharedWork
     circuits: Circuits
+    stages: StageHealth
     servers: Servers | None
     cleaned: Counter[str] = field(default_factory=Counter[str])
 
@@ -160,6 +165,7 @@ def _assembled(
     requests = StoredRequests(documents, cache=cache, now=now)
     deliveries = StoredDeliveries(documents, now=now)
     transcripts = StoredTranscripts(documents)
+    counts = RedisStageCounts(servers.store) if servers else InProcessStageCounts(now=now, keep_s=keys.STAGE_COUNTS_S)
     return BotState(
         documents=documents,
         settings=StoredSettings(documents, clock=time.monotonic, reading=reading),
@@ -173,5 +179,6 @@ def _assembled(
         cache=cache,
         shared_work=SharedWork(cache, flights),
         circuits=Circuits(StoredCircuits(reading), now=now),
+        stages=StageHealth(counts, now=now, process=secrets.token_hex(8)),
         servers=servers,
     )

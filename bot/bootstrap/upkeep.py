@@ -7,6 +7,7 @@ import secrets
 import time
 from contextlib import suppress
 from functools import partial
+from itertools import product
 from typing import TYPE_CHECKING, Final
 
 from loguru import logger
@@ -19,6 +20,7 @@ from bot.bootstrap.processes import WORKER, Heartbeats, every
 from bot.bootstrap.services import StartFailed, now
 from bot.core.errors import StoreUnavailable
 from bot.core.health import Health, Reading, State
+from bot.core.stage_health import LONG, SHORT, StageHealth
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 STORE: Final = "store"
 CACHE: Final = "cache"
 LOAD: Final = "load"
+STAGES: Final = "stages"
 STATE_PARTS: Final = (STORE, CACHE)
 """Parts of health."""
 
@@ -201,19 +204,71 @@ async def clean_up(state: BotState, spool: FileSpool, *, is_worker: bool) -> Non
 
 
 class StrainedLoad:
-    """A `LoadEstimate` in which a store that fills up counts as a queue that is too long.
+    """A `LoadEstimate` in which a store that fills up, or a transcriber that hears nothing, counts as too long a queue.
 
     Args:
         load: the queue.
         watch: knows the store.
-        full_s: the expected wait that a full store stands for, in seconds.
+        stages: know the transcriber.
+        full_s: the expected wait that either stands for, in seconds.
     """
 
-    def __init__(self, load: LoadEstimate, watch: StateWatch, *, full_s: float) -> None:
+    def __init__(self, load: LoadEstimate, watch: StateWatch, stages: StageHealth, *, full_s: float) -> None:
         self._load = load
         self._watch = watch
+        self._stages = stages
         self._full_s = full_s
 
     def expected_wait_s(self) -> float:
         """Seconds until a request that came now would be begun."""
-        return max(self._load.expected_wait_s(), self._full_s if self._watch.filling_up else 0.0)
+        strained = self._watch.filling_up or self._stages.is_deaf
+        return max(self._load.expected_wait_s(), self._full_s if strained else 0.0)
+
+
+async def watch_stages(stages: StageHealth, health: Health) -> None:
+    """Go on telling the other processes, and health, how the stages are doing."""
+
+    async def look() -> None:
+        await stages.look()
+        strained = stages.strains.values()
+        health.report(STAGES, State.DEGRADED if strained else State.OK, "; ".join(map(str, strained)))
+
+    await every(WATCH_S, look)
+
+
+def stage_readings(stages: StageHealth) -> Iterator[Reading]:
+    """Figures of the stages and the models: counters are of this process, all else of all."""
+    for (subject, outcome), count in stages.totals.items():
+        yield Reading(
+            name=f"{subject.kind}_attempts",
+            help="How attempts that this process made ended.",
+            kind="counter",
+            value=count,
+            labels={subject.kind: subject.name, "class": outcome},
+        )
+    for length in (SHORT, LONG):
+        for subject, tally in stages.tallies(length).items():
+            labels = {subject.kind: subject.name, "window": f"{length}m"}
+            yield Reading(
+                name=f"{subject.kind}_failure_share",
+                help="Share of attempts that failed.",
+                kind="gauge",
+                value=tally.share,
+                labels=labels,
+            )
+            for outcome, quantile in product(tally.powers, (0.5, 0.95)):
+                yield Reading(
+                    name=f"{subject.kind}_seconds",
+                    help="How long that share of the attempts took at most.",
+                    kind="gauge",
+                    value=tally.seconds(outcome, quantile) or 0.0,
+                    labels={**labels, "class": outcome, "quantile": str(quantile)},
+                )
+    for subject in stages.strains:
+        yield Reading(
+            name=f"{subject.kind}_strained",
+            help="Those that fail too often.",
+            kind="gauge",
+            value=1.0,
+            labels={subject.kind: subject.name},
+        )

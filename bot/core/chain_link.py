@@ -11,6 +11,7 @@ import stamina
 from bot.core.caching import COMPLETION, COMPLETION_S, News, StoredCompletion, completion_key
 from bot.core.errors import CompletionFailed, CompletionRateLimited, ErrorKind
 from bot.core.rendering import visible_text
+from bot.core.stage_health import Outcome, Subject, outcome_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from bot.core.circuits import Circuits
     from bot.core.completion import Completion, CompletionTask
     from bot.core.ports import CacheTrail, CompletionModel
+    from bot.core.stage_health import StageHealth
 
 TOLD_CHARS: Final = 4_000
 """How much of an answer those who wait for it are told while it grows; more than any of them shows."""
@@ -78,6 +80,7 @@ class ChainLink:
         circuits: say whether it is worth asking.
         retries: how often it is asked for one request.
         cache_s: how long answers are cached, in seconds.
+        stages: told how each request to the model went; one that was broken off says nothing.
     """
 
     def __init__(
@@ -88,6 +91,7 @@ class ChainLink:
         circuits: Circuits,
         retries: RetryPolicy,
         cache_s: float = COMPLETION_S,
+        stages: StageHealth | None = None,
     ) -> None:
         self._model = model
         self._shared = shared
@@ -95,6 +99,7 @@ class ChainLink:
         self._retries = retries
         self._budget = RetryBudget()
         self._cache_s = cache_s
+        self._stages = stages
 
     @property
     def name(self) -> str:
@@ -151,13 +156,21 @@ class ChainLink:
 
     async def _asked(self, task: CompletionTask, on_text: Callable[[str], None]) -> Completion:
         """Ask the model, and tell its circuit how it went."""
+        clock = asyncio.get_running_loop().time
+        began = clock()
         try:
             completion = await self._in_time(task, on_text)
         except CompletionFailed as exc:
+            self._note(outcome_of(exc), clock() - began)
             await self._circuits.failed(self.name, exc)
             raise
+        self._note(Outcome.OK, clock() - began)
         await self._circuits.succeeded(self.name)
         return completion
+
+    def _note(self, outcome: Outcome, seconds: float | None = None) -> None:
+        if self._stages is not None:
+            self._stages.note(Subject(kind="model", name=self.name), outcome, seconds)
 
     async def _in_time(self, task: CompletionTask, on_text: Callable[[str], None]) -> Completion:
         self._budget.request()
@@ -179,6 +192,7 @@ class ChainLink:
 
     async def gave_up(self, why: str) -> None:
         """Nobody waits for the model's answer any longer, which counts as a failure."""
+        self._note(Outcome.TEMPORARY)
         await self._circuits.failed(self.name, CompletionFailed(why))
 
     def _again(self, exc: Exception) -> bool | float:

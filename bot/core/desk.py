@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from bot.core.pipeline import Pipeline
     from bot.core.ports import DeliveryLog, ModeSource, Observer, RequestLog, SettingsStore
     from bot.core.records import GuildSettings
+    from bot.core.stage_health import StageHealth
 
 TRANSCRIPT_COST = 1
 """Price of a transcript alone, in tokens."""
@@ -60,6 +61,7 @@ class Desk:
         pipeline: does the work.
         fair_use: says what it may cost.
         read_only: says whether new work is taken.
+        stages: told how the stages did; they let a request see whether transcription is back.
         settings: what the guilds' moderators set.
         requests: where requests are entered.
         deliveries: where answers on their way are entered.
@@ -74,6 +76,7 @@ class Desk:
         *,
         fair_use: FairUse,
         read_only: ReadOnly,
+        stages: StageHealth,
         settings: SettingsStore,
         requests: RequestLog,
         deliveries: DeliveryLog,
@@ -84,6 +87,7 @@ class Desk:
         self._pipeline = pipeline
         self._fair_use = fair_use
         self._read_only = read_only
+        self._stages = stages
         self._settings = settings
         self._requests = requests
         self._deliveries = deliveries
@@ -105,7 +109,8 @@ class Desk:
         else:
             request = replace(request, keep_s=self._keeping.days * DAY_S, scope=f"u{asker.member_id}")
         price = self._price(request)
-        if (wait_s := self._read_only.look()) is not None:
+        wait_s = self._read_only.look()
+        if wait_s is not None and (isinstance(request.source, KeptTranscript) or not self._stages.lets_probe()):
             return await self._finished(request, asker, observer, Overloaded(wait_s=wait_s))
         if isinstance(request.source, KeptTranscript):
             await self._fair_use.take_courtesy(asker, request.id)
@@ -177,11 +182,14 @@ class Desk:
             if not request.only_cached:  # a look into the cache is entered once there is an answer
                 await self._enter(request, record)
             reply = await self._pipeline.run(request, observer, trail=trail)
+            self._stages.replied(reply)
             record = _ended(record, reply, price=price_of(reply, price), now=self._now())
             await self._enter(request, record)
         except NotCached:
             raise
         except BaseException as exc:
+            if isinstance(exc, EarshotError):
+                self._stages.failed(exc, about=next(iter(record.cache_keys), None))
             await self._enter(request, _broken_off(record, exc, now=self._now()))
             raise
         return reply

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from bot.core.modes import Mode
     from bot.core.quotas import BucketId, Limits, Verdict
     from bot.core.records import AuditEntry, Delivery, GuildSettings, RequestRecord
+    from bot.core.stage_health import Attempt
 
 
 class AudioFetcher(Protocol):
@@ -34,7 +35,7 @@ class AudioFetcher(Protocol):
         Raises:
             LinkRefused, LinkExpired, FileUnreadable, AudioTooLarge, AudioEmpty: whoever asked can cure it.
             FetchFailed: the network did not play along.
-            SpoolFull: no room on the disk.
+            SpoolFull, SpoolFailed: no room on the disk, or it does not work.
         """
         ...
 
@@ -47,7 +48,7 @@ class AudioDecoder(Protocol):
 
         Raises:
             AudioEmpty, NotAudio, NoAudioTrack, AudioEncrypted, AudioTooLong: the member can cure it.
-            SpoolFull: no room on the disk.
+            SpoolFull, SpoolFailed: no room on the disk, or it does not work.
             DecodeFailed: the decoder crashed or ran into a limit.
         """
         ...
@@ -118,6 +119,18 @@ class CircuitStore(Protocol):
 
     async def swap(self, model: str, old: Circuit, new: Circuit, *, keep_s: float) -> bool:
         """Write ``new`` where ``old`` is still what is known; whether it was written."""
+        ...
+
+
+class StageCounts(Protocol):
+    """How the attempts of all processes ended, by the minute (of Unix time). May raise `StoreUnavailable`."""
+
+    async def put(self, process: str, minutes: Mapping[int, Mapping[Attempt, int]]) -> None:
+        """What ``process`` has counted in these minutes so far. It only grows, and to put it twice counts once."""
+        ...
+
+    async def read(self, minutes: Iterable[int]) -> dict[int, Mapping[Attempt, int]]:
+        """What all have counted in each of these minutes, or in the last hours of them."""
         ...
 
 

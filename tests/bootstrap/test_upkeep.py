@@ -15,10 +15,24 @@ from loguru import logger
 from bot.adapters.in_process.documents import InProcessDocuments
 from bot.adapters.redis import keys
 from bot.adapters.spool import FileSpool
+from bot.api.metrics import metrics_page
 from bot.bootstrap.processes import Heartbeats, every
 from bot.bootstrap.state import open_state
-from bot.bootstrap.upkeep import CACHE, STATE_PARTS, STORE, StateWatch, clean_up
+from bot.bootstrap.upkeep import (
+    CACHE,
+    STAGES,
+    STATE_PARTS,
+    STORE,
+    StateWatch,
+    StrainedLoad,
+    clean_up,
+    stage_readings,
+    watch_stages,
+)
+from bot.core.errors import TranscriptionFailed
 from bot.core.health import Health, State
+from bot.core.load import Load, ReadOnly
+from bot.core.stage_health import Outcome, Subject
 from bot.settings import Settings
 from tests.fakes import FakeClock
 from tests.waiting import until
@@ -153,3 +167,43 @@ async def test_what_is_cleaned_up_is_counted_whatever_becomes_of_the_disk(
             assert counted()["scanned"] == 2, "the lease, too"
         assert not client.exists(keys.lease("cleanup"))
     assert len(errors) == 1
+
+
+async def test_strained_stages_are_told_and_end_new_work_until_one_succeeds(
+    own_store: RedisProcess, own_cache: RedisProcess, state: BotState
+) -> None:
+    settings = Settings.from_env({"REDIS_STORE_URL": own_store.url, "REDIS_CACHE_URL": own_cache.url})
+    clock = FakeClock()
+    health = Health((STAGES,), clock)
+    watch = StateWatch(state, Health(STATE_PARTS, clock))
+    read_only = ReadOnly(StrainedLoad(Load(places=1, clock=clock), watch, state.stages, full_s=600), enter_s=600)
+    async with open_state(settings) as other, running(watch_stages(state.stages, health)):
+        await until(lambda: health.ready)
+        assert read_only.look() is None
+        for _ in range(5):
+            other.stages.failed(TranscriptionFailed("x"), about=None)
+        await other.stages.look()
+        await until(lambda: health.parts[STAGES].state is State.DEGRADED)
+        assert health.parts[STAGES].detail.startswith("transcribe: 5 of 5 failed (100%) in 5 minutes, mostly temporary")
+        assert health.ready
+        assert read_only.look() == 600
+        state.stages.note(Subject(kind="stage", name="transcribe"), Outcome.OK, 1.0)
+        await until(lambda: read_only.look() is None)
+
+
+async def test_figures_of_stages_and_models_make_a_page(state: BotState) -> None:
+    for _ in range(5):
+        state.stages.note(Subject(kind="model", name='a "b"'), Outcome.RATE_LIMIT, 0.75)
+        state.stages.failed(TranscriptionFailed("x"), about=None)
+    await state.stages.look()
+    page = metrics_page(lambda: stage_readings(state.stages)).decode().splitlines()
+    for line in (
+        'earshot_model_attempts_total{class="rate-limit",model="a \\"b\\""} 5.0',
+        'earshot_model_seconds{class="rate-limit",model="a \\"b\\"",quantile="0.5",window="5m"} 0.75',
+        'earshot_model_seconds{class="rate-limit",model="a \\"b\\"",quantile="0.95",window="60m"} 0.975',
+        'earshot_stage_attempts_total{class="temporary",stage="transcribe"} 5.0',
+        'earshot_stage_failure_share{stage="transcribe",window="60m"} 1.0',
+        'earshot_stage_failure_share{stage="decode",window="5m"} 0.0',
+        'earshot_stage_strained{stage="transcribe"} 1.0',
+    ):
+        assert line in page

@@ -11,6 +11,7 @@ import pytest
 from bot.adapters.in_process.cache import InProcessCache
 from bot.adapters.in_process.documents import InProcessDocuments
 from bot.adapters.in_process.limiter import InProcessRateLimiter
+from bot.adapters.in_process.stage_counts import InProcessStageCounts
 from bot.adapters.records import StoredDeliveries, StoredRequests, StoredSettings
 from bot.core.desk import Desk, Keeping
 from bot.core.errors import (
@@ -31,6 +32,7 @@ from bot.core.modes import LimitsBlock
 from bot.core.pipeline import Pipeline
 from bot.core.quotas import DAY_S, HOUR_S, BucketId, Limits, Verdict
 from bot.core.records import AuditEntry, RequestRecord, RequestState, TierSetting
+from bot.core.stage_health import StageHealth, Subject
 from tests.fakes import (
     HANG,
     FakeClock,
@@ -107,10 +109,13 @@ class World:
             load=Load(places=1, clock=self.clock),
             clock=self.clock,
         )
+        counts = InProcessStageCounts(now=self.clock, keep_s=7_200)
+        self.stages = StageHealth(counts, now=self.clock, process="here")
         self.desk = Desk(
             pipeline,
             fair_use=self.fair_use,
             read_only=ReadOnly(self.load, enter_s=600),
+            stages=self.stages,
             settings=self.settings,
             requests=self.requests,
             deliveries=self.deliveries,
@@ -552,3 +557,80 @@ async def test_those_who_ask_for_the_same_meanwhile_pay_nothing() -> None:
     assert len({reply.result for reply in replies}) == 1
     left = [await world.left(asker.member_id) for asker in askers]
     assert sorted(left) == [2, *[3] * 19]
+
+
+# --- health of the stages ---------------------------------------------------------------------------------------------
+
+
+def seen(world: World) -> dict[tuple[str, str], int]:
+    return {(str(subject), str(outcome)): count for (subject, outcome), count in world.stages.totals.items()}
+
+
+async def test_the_stages_of_an_answer_count_where_the_work_was_done() -> None:
+    world = World(fetcher=same_file())
+    await world.desk.serve(world.request())
+    assert seen(world) == {(stage, "ok"): 1 for stage in ("fetch", "decode", "transcribe", "route", "complete")}
+    await world.desk.serve(world.request())
+    assert (seen(world)["fetch", "ok"], seen(world)["transcribe", "ok"], seen(world)["complete", "ok"]) == (2, 1, 1)
+
+
+async def test_an_answer_without_a_result_counts_as_a_failure_of_its_stage() -> None:
+    world = World(model=FakeCompletionModel(CompletionFailed("down")))
+    await world.desk.serve(world.request())
+    assert seen(world)["complete", "temporary"] == 1
+
+
+async def test_a_failure_counts_and_what_members_got_wrong_is_told_apart() -> None:
+    world = World(decoder=FakeDecoder(DecodeFailed("x"), NotAudio("y")))
+    for error in (DecodeFailed, NotAudio):
+        with pytest.raises(error):
+            await world.desk.serve(world.request())
+    assert seen(world) == {("fetch", "ok"): 2, ("decode", "permanent"): 1, ("decode", "bad-input"): 1}
+
+
+async def test_a_file_that_nobody_can_hear_counts_once_however_many_ask_for_it() -> None:
+    world = World(fetcher=same_file(), transcriber=FakeTranscriber(TranscriptionFailed("x")))
+    askers = [Asker(guild_id=GUILD, channel_id=1, member_id=100 + number) for number in range(20)]
+    replies = [world.desk.serve(world.request(asker=asker)) for asker in askers]
+    failed = await asyncio.gather(*replies, return_exceptions=True)
+    assert all(isinstance(error, TranscriptionFailed) for error in failed)
+    assert seen(world)["transcribe", "temporary"] == 1
+
+
+async def test_where_nothing_is_heard_one_request_a_minute_is_let_through_until_one_succeeds() -> None:
+    transcriber = FakeTranscriber(*[TranscriptionFailed("x")] * 6, a_transcript("Hello."))
+    world = World(transcriber=transcriber)
+    for _ in range(5):
+        with pytest.raises(TranscriptionFailed):
+            await world.desk.serve(world.request())
+    await world.stages.look()
+    assert world.stages.is_deaf
+    world.load.wait_s = 600
+    with pytest.raises(TranscriptionFailed):
+        await world.desk.serve(world.request())
+    with pytest.raises(Overloaded):
+        await world.desk.serve(world.request())
+    assert len(transcriber.calls) == 6
+    world.clock.now += 60
+    await world.desk.serve(world.request())
+    await world.stages.look()
+    assert not world.stages.is_deaf
+    assert str(world.stages.strains[Subject(kind="stage", name="transcribe")]).startswith("transcribe: 6 of 7 failed")
+
+
+async def test_to_use_a_kept_transcript_again_does_not_take_the_place_of_one_that_is_to_be_heard() -> None:
+    world = World(transcriber=FakeTranscriber(a_transcript("Hello."), TranscriptionFailed("x")))
+    first = await world.desk.serve(world.request())
+    for _ in range(6):
+        with pytest.raises(TranscriptionFailed):
+            await world.desk.serve(world.request())
+    world.clock.now += 5 * 60
+    for _ in range(5):
+        with pytest.raises(TranscriptionFailed):
+            await world.desk.serve(world.request())
+    await world.stages.look()
+    world.load.wait_s = 600
+    with pytest.raises(Overloaded):
+        await world.desk.serve(world.request("minutes", source=KeptTranscript(id=first.request.id)))
+    with pytest.raises(TranscriptionFailed):
+        await world.desk.serve(world.request())

@@ -18,7 +18,9 @@ from bot.core.errors import (
     UnknownMode,
 )
 from bot.core.load import Load
+from bot.core.long_input import TooMuchSaid
 from bot.core.models import AudioLink, KeptTranscript, NoteKey, Progress, Request, Stage, StageStatus
+from bot.core.modes import ModelBlock
 from bot.core.pipeline import Pipeline
 from tests.fakes import (
     HANG,
@@ -179,6 +181,32 @@ async def test_a_later_link_answers_and_the_report_names_the_failed_ones() -> No
     reply = await world.pipeline.run(world.request())
     assert reply.model == "gpt-4o"
     assert reply.stages[Stage.COMPLETE].detail == "o3: no key"
+
+
+async def test_a_long_transcript_is_read_in_parts_and_a_missing_one_is_named() -> None:
+    said = a_transcript(*["x" * 1_200] * 30)  # two chunks for 6,000 tokens
+    models = FakeCompletionModel("One.", CompletionFailed("cut"), "Both.")
+    world = World(models, transcriber=FakeTranscriber(said))
+    reply = await world.pipeline.run(world.request(), world.observer)
+    assert reply.result is not None
+    assert reply.result.text == "Both."
+    assert [note.values for note in reply.notes if note.key is NoteKey.PART_MISSING] == [
+        {"start_s": 30.0, "end_s": 60.0}
+    ]
+    report = reply.stages[Stage.COMPLETE]
+    assert (report.status, "cut" in report.detail) == (StageStatus.PARTIAL, True)
+    shown = [(seen.fraction, seen.result_text) for seen in world.observer.seen if seen.stage is Stage.COMPLETE]
+    assert (1.0, "**0:00-0:30**\nOne.") in shown
+    assert shown[-1] == (None, "Both.")
+
+
+async def test_what_a_mode_refuses_as_too_long_is_kept_all_the_same() -> None:
+    world = World(transcriber=FakeTranscriber(a_transcript(*["x" * 1_200] * 30)))
+    world.modes.modes = {"summarize": a_mode(model=ModelBlock(long_input="refuse"))}
+    with pytest.raises(TooMuchSaid):
+        await world.pipeline.run(world.request())
+    assert world.request().id in world.store.kept
+    assert world.models[0].calls == []
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Final
 
-from bot.core.quotas import DAY_S, RESERVATION_S
+from bot.core.quotas import DAY_S, HOUR_S, RESERVATION_S
 
 if TYPE_CHECKING:
     from bot.core.quotas import BucketId
@@ -35,6 +35,8 @@ FLIGHT_LOCK_S: Final = 6.0
 FLIGHT_NEWS_S: Final = 30
 FLIGHT_OUTCOME_S: Final = 60
 HEARTBEAT_S: Final = 30
+STAGE_COUNTS_S: Final = int(2 * HOUR_S)
+"""How long a minute's counts are kept; they are read for an hour."""
 
 # --- the store ----------------------------------------------------------------------------------------------------
 
@@ -103,6 +105,11 @@ def lease(name: str) -> str:
 def circuit(model: str) -> str:
     """`Circuit` of a model. What an operator calls one may be anything: its digest is used."""
     return f"{PREFIX}:circuit:{hashlib.sha256(model.encode()).hexdigest()[:32]}"
+
+
+def stage_counts(minute: int) -> str:
+    """A hash: how often attempts of a process ended in a way, in one minute of Unix time."""
+    return f"{PREFIX}:stage-counts:{minute}"
 
 
 def heartbeats(kind: str) -> str:
