@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from bot.core.caching import SharedWork
     from bot.core.circuits import Circuits
     from bot.core.ports import AudioFetcher, CompletionModel, TranscriptStore
+    from bot.core.stage_health import StageHealth
     from bot.settings import Settings
 
 FAST = "fast"
@@ -51,6 +52,11 @@ class PipelineState(Protocol):
     @property
     def circuits(self) -> Circuits:
         """Say which models are worth asking."""
+        ...
+
+    @property
+    def stages(self) -> StageHealth:
+        """Told how each request to a model went."""
         ...
 
 
@@ -105,6 +111,7 @@ async def open_core(
             await _chains(settings, stack),
             shared=state.shared_work,
             circuits=state.circuits,
+            stages=state.stages,
             policy=ChainPolicy(
                 retries=RetryPolicy(tries=settings.llm_tries),
                 hedge_s=settings.llm_hedge_seconds or None,

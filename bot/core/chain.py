@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from bot.core.circuits import Circuits
     from bot.core.completion import Completion, CompletionTask
     from bot.core.ports import CacheTrail, CompletionModel
+    from bot.core.stage_health import StageHealth
 
 SMART: Final = "smart"
 """The alias that modes name unless they name another."""
@@ -61,6 +62,7 @@ class Chain:
         shared: finds answers that are there, or being given.
         circuits: say which models are worth asking.
         policy: how patient it is.
+        stages: told how each request to a model went.
     """
 
     def __init__(
@@ -70,10 +72,16 @@ class Chain:
         shared: SharedWork,
         circuits: Circuits,
         policy: ChainPolicy,
+        stages: StageHealth | None = None,
     ) -> None:
         links = {
             model.name: ChainLink(
-                model, shared=shared, circuits=circuits, retries=policy.retries, cache_s=policy.cache_s
+                model,
+                shared=shared,
+                circuits=circuits,
+                retries=policy.retries,
+                cache_s=policy.cache_s,
+                stages=stages,
             )
             for models in aliases.values()
             for model in models

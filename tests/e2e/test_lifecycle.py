@@ -232,7 +232,7 @@ async def test_health_tells_when_it_is_ready(own_town: Town) -> None:
             while True:
                 async with session.get(f"{base}/readyz") as response:
                     told = await response.json()
-                assert set(told["parts"]) == {"gateway", "model", "store", "cache", "load"}
+                assert set(told["parts"]) == {"gateway", "model", "store", "cache", "load", "stages"}
                 assert (response.status == 200) is told["ready"]
                 if told["ready"]:
                     break
