@@ -59,6 +59,12 @@ ENGLISH: Final[Mapping[str, str]] = {
     "error.server_not_allowed": "Whoever runs me has not opened me for this server.",
     "error.not_outside": "I only work on servers that I am a member of.",
     "error.only_on_servers": "That only works on a server.",
+    "error.not_yours_to_retry": (
+        "Only whoever asked for this, or a moderator, may press that. For one of your own, use **Redo as …**."
+    ),
+    "error.still_incomplete": (
+        "Still no language model answers, so I left the answer as it is. Please press **Retry** again in a few minutes."
+    ),
     "error.not_yours": "Only the one who asked may press that. Use `/forget-me` yourself.",
     "error.quota_exceeded": "You have no tokens left for that now. `/quota` shows when there are more.",
     "error.overloaded": "I have more work than I can do soon. Please try again later.",
@@ -103,13 +109,14 @@ ENGLISH: Final[Mapping[str, str]] = {
     "note.language_unsure": "I am not sure of the language: {language} ({probability}). Set `language` if it is wrong.",
     "note.speakers_not_separated": "Speakers are not told apart.",
     "note.template_used": "No language model answered: these are sentences taken from the transcript.",
-    "note.result_missing": "The transcript is complete, but no language model answered. Use the menu to try again.",
+    "note.template_used.no_model": "No language model is set up here: these are sentences from the transcript.",
+    "note.result_missing": "No language model answered: this is the transcript alone.",
     "note.result_cut": "The model stopped at its length limit: the end may be missing.",
     "note.input_cut": "The recording was too long for the model: it saw everything up to {until_s}.",
-    "note.part_missing": "{start_s}-{end_s} is missing: the model did not answer. Use the menu to try that part again.",
+    "note.part_missing": "{start_s}-{end_s} is missing: the model did not answer for that part.",
     "note.parts_not_joined": (
         "This was too long for the model to read at once, and it could not put the results of its parts together: here "
-        "they are, one by one. Use the menu to try again."
+        "they are, one by one."
     ),
     "note.not_kept": "The transcript could not be kept, so the menus are missing here. Save what you need.",
     # Results.
@@ -123,6 +130,21 @@ ENGLISH: Final[Mapping[str, str]] = {
     "result.model": "Model",
     "result.took": "Took",
     "result.template_model": "none (extract)",
+    "result.no_model": "none",
+    "result.updated": "Updated with {model}.",
+    # What there is of a result of which not all is there.
+    "partial.states": "Transcript: {transcript} · {mode}: {result} · Model: {model}",
+    "partial.complete": "complete",
+    "partial.ends_early": "ends early",
+    "partial.not_kept": "not kept",
+    "partial.missing": "missing",
+    "partial.extract": "an extract",
+    "partial.gaps": "with gaps",
+    "partial.in_parts": "in parts",
+    "partial.cut_short": "cut short",
+    "partial.beginning": "of the beginning alone",
+    "retry.button": "Retry: {mode}",
+    "retry.hint": "**Retry** below costs nothing.",
     "result.seconds": "{seconds} s",
     "result.from_transcript": "{seconds} s, from the kept transcript: costs nothing",
     "result.too_large_to_attach": "The full text is too large for the upload limit here.",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from bot.core.errors import OWN_DOING, CourtesyExceeded, Overloaded, QuotaExceeded
 from bot.core.languages import language_name
-from bot.core.models import KeptTranscript, NoteKey, Task
+from bot.core.models import KeptTranscript, NoteKey, Stage, Task
 from bot.core.rendering import FileLabels, TranscriptFormat, clock_time, escape_markdown, transcript_file
 from bot.presentation.links import unmasked
 from bot.presentation.messages import text
@@ -33,6 +34,20 @@ CONTINUED: Final = "\u200b"
 _QUIET_NOTES: Final = frozenset({NoteKey.SPEAKERS_NOT_SEPARATED, NoteKey.NO_SPEECH})
 """Notes that go without a warning sign: they stand in the footer, or are the answer itself."""
 
+# What is said of the transcript and of the result in the footer: the first that holds.
+_TRANSCRIPT_STATES: Final = {NoteKey.TRUNCATED: "ends_early", NoteKey.NOT_KEPT: "not_kept"}
+_RESULT_STATES: Final = {
+    NoteKey.RESULT_MISSING: "missing",
+    NoteKey.TEMPLATE_USED: "extract",
+    NoteKey.PART_MISSING: "gaps",
+    NoteKey.PARTS_NOT_JOINED: "in_parts",
+    NoteKey.RESULT_CUT: "cut_short",
+    NoteKey.INPUT_CUT: "beginning",
+}
+
+EXTRACT_LACKS: Final = 1e9
+"""What an extract lacks: more than any recording has seconds."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextFile:
@@ -56,7 +71,8 @@ class Answer:
     """What is shown.
 
     ``transcript_id`` names the kept transcript that the menus work on, None for no menus; ``extra_items`` stand above
-    those. ``request_id`` names the request whose answer this is, None where it is none of a request.
+    those. ``request_id`` names the request whose answer this is, None where it is none of a request. ``incomplete`` is
+    the reply that is shown, where making it again may give more.
     """
 
     description: str
@@ -67,6 +83,7 @@ class Answer:
     transcript_id: str | None = None
     request_id: str | None = None
     extra_items: tuple[discord.ui.Item[Any], ...] = ()
+    incomplete: Reply | None = None
     is_error: bool = False
 
 
@@ -126,7 +143,7 @@ def reply_answer(reply: Reply, *, locale: str) -> Answer:
     if not transcript.segments:
         said = text("result.nothing_said", locale, duration=clock_time(transcript.duration_s))
         return Answer(
-            description="\n\n".join((said, *_loud_notes(reply.notes, locale))),
+            description="\n\n".join((said, *_loud_notes(reply, locale))),
             title=_title(reply, locale),
             request_id=reply.request.id,
         )
@@ -144,11 +161,50 @@ def reply_answer(reply: Reply, *, locale: str) -> Answer:
         title=_title(reply, locale),
         description=body,
         fields=(*_facts(reply, locale), *_warnings(reply, locale)),
-        footer=" ".join(quiet) or None,
+        footer="\n".join((*_states(reply, locale), *quiet)) or None,
         files=files,
         transcript_id=reply.transcript_id,
         request_id=reply.request.id,
+        incomplete=reply if _may_give_more(reply) else None,
     )
+
+
+def updated_answer(reply: Reply, *, locale: str) -> Answer:
+    """A reply that takes the place of one that lacked more; it says so, and which model it is of."""
+    answer = reply_answer(reply, locale=locale)
+    said = text("result.updated", locale, model=reply.model or "-")
+    return replace(answer, footer="\n".join(filter(None, (said, answer.footer))))
+
+
+def lack_of(notes: tuple[Note, ...]) -> float:
+    """How far a result with such notes is from what was asked for: 0 is all of it, infinity nothing."""
+    return sum(_lack(note) for note in notes)
+
+
+def _lack(note: Note) -> float:
+    match note.key:
+        case NoteKey.RESULT_MISSING:
+            return math.inf
+        case NoteKey.TEMPLATE_USED:
+            return EXTRACT_LACKS
+        case NoteKey.PART_MISSING:
+            return 1.0 + float(note.values["end_s"]) - float(note.values["start_s"])
+        case NoteKey.PARTS_NOT_JOINED:
+            return 1.0
+        case _:
+            return 0.0
+
+
+def _may_give_more(reply: Reply) -> bool:
+    """Whether making it again may: something is missing, there are models, and the transcript is kept."""
+    can_be_made = reply.mode is not None and reply.transcript_id is not None
+    return can_be_made and lack_of(reply.notes) > 0 and _has_models(reply)
+
+
+def _has_models(reply: Reply) -> bool:
+    """Whether models were asked: the stage names those that failed, the template first where there are none."""
+    stage = reply.stages.get(Stage.COMPLETE)
+    return stage is not None and bool(stage.detail) and not stage.detail.startswith("template: ")
 
 
 def attached_transcript(transcript: Transcript, file_format: TranscriptFormat, locale: str) -> bytes:
@@ -181,12 +237,33 @@ def _note_value(name: str, value: str | float) -> str:
             return escape_markdown(str(value))
 
 
-def _loud_notes(notes: tuple[Note, ...], locale: str) -> list[str]:
-    return [f"⚠️ {note_line(note, locale)}" for note in notes if note.key not in _QUIET_NOTES]
+def _loud_notes(reply: Reply, locale: str) -> list[str]:
+    lines: list[str] = []
+    for note in reply.notes:
+        line = note_line(note, locale)
+        if note.key is NoteKey.TEMPLATE_USED and not _has_models(reply):
+            line = text("note.template_used.no_model", locale)
+        if note.key not in _QUIET_NOTES:
+            lines.append(f"⚠️ {line}")
+    return lines
+
+
+def _states(reply: Reply, locale: str) -> list[str]:
+    """What there is of a partial result, what there is not, and which model answered; nothing where it is whole."""
+    keys = {note.key for note in reply.notes}
+    heard = [state for key, state in _TRANSCRIPT_STATES.items() if key in keys]
+    made = [state for key, state in _RESULT_STATES.items() if key in keys]
+    if reply.mode is None or not (heard or made):
+        return []
+    transcript, result = (text(f"partial.{(states or ['complete'])[0]}", locale) for states in (heard, made))
+    model = text("result.no_model", locale) if lack_of(reply.notes) >= EXTRACT_LACKS else _model_name(reply, locale)
+    return [text("partial.states", locale, transcript=transcript, mode=reply.mode.title, result=result, model=model)]
 
 
 def _warnings(reply: Reply, locale: str) -> list[Field]:
-    lines = _loud_notes(reply.notes, locale)
+    lines = _loud_notes(reply, locale)
+    if _may_give_more(reply):
+        lines.append(text("retry.hint", locale))
     return [Field(name=CONTINUED, value="\n".join(lines)[:MAX_FIELD], inline=False)] if lines else []
 
 
@@ -203,19 +280,23 @@ def _mode_id(reply: Reply) -> str:
 
 def _facts(reply: Reply, locale: str) -> list[Field]:
     transcript = reply.transcript
-    model = reply.model
-    if reply.mode is None:
-        model = f"whisper {transcript.model}"
-    elif any(note.key is NoteKey.TEMPLATE_USED for note in reply.notes):
-        model = text("result.template_model", locale)
     facts = {
-        "result.mode": _title(reply, locale),
+        "result.mode": reply.mode.title if reply.mode else _title(reply, locale),
         "result.language": language_name(transcript.language),
         "result.duration": clock_time(transcript.duration_s),
-        "result.model": escape_markdown(model or "-")[:100],
+        "result.model": escape_markdown(_model_name(reply, locale)),
         "result.took": text(_took_key(reply), locale, seconds=f"{reply.seconds:.1f}"),
     }
     return [Field(name=text(key, locale), value=value) for key, value in facts.items()]
+
+
+def _model_name(reply: Reply, locale: str) -> str:
+    """The model that answered."""
+    if reply.mode is None:
+        return f"whisper {reply.transcript.model}"[:100]
+    if any(note.key is NoteKey.TEMPLATE_USED for note in reply.notes):
+        return text("result.template_model", locale)
+    return (reply.model or text("result.no_model", locale))[:100]
 
 
 def _took_key(reply: Reply) -> str:

@@ -25,12 +25,15 @@ TRANSCRIPT_ALONE: Final = "-"
 """Stands for "no mode" among the values of the redo menu; no mode can have this id."""
 
 _MAX_OPTIONS: Final = 25
+_MAX_LABEL: Final = 80
 _MAX_DESCRIPTION: Final = 100
 
 
 def result_view(answer: Answer, modes: tuple[Mode, ...], locale: str) -> discord.ui.View | None:
     """What can be clicked below an answer, None where there is nothing."""
     items = list(answer.extra_items)
+    if (reply := answer.incomplete) is not None and reply.mode is not None:
+        items.append(RetryButton(reply.request.id, locale, reply.mode.title))
     if answer.transcript_id is not None:
         items += [FilesMenu(answer.transcript_id, locale), RedoMenu(answer.transcript_id, locale, modes)]
     if not items:
@@ -122,3 +125,18 @@ class RedoMenu(Lasting[discord.ui.Select[Any]], template=r"earshot:redo:(?P<id>[
 
         mode = None if chosen == TRANSCRIPT_ALONE else chosen
         await _services(interaction).reception.listen(interaction, find, Ask(mode=mode, private=shown_to_one))
+
+
+class RetryButton(Lasting[discord.ui.Button[Any]], template=r"earshot:retry:(?P<id>[0-9a-f]{8,64})"):
+    """Makes what a request asked for again, in the same place. What does it is told by an event, ``retry``."""
+
+    def __init__(self, request_id: str, locale: str, mode: str = "") -> None:
+        self._request_id = request_id
+        label = text("retry.button", locale, mode=mode)[:_MAX_LABEL]
+        super().__init__(
+            discord.ui.Button(style=discord.ButtonStyle.primary, label=label, custom_id=f"earshot:retry:{request_id}")
+        )
+
+    async def callback(self, interaction: discord.Interaction[Any]) -> None:
+        """Pass it on, with the id of the request."""
+        interaction.client.dispatch("retry", interaction, self._request_id)

@@ -10,6 +10,7 @@ import pytest_asyncio
 from tests import audio
 from tests.e2e.town import COMMANDS, PATIENCE_S, ROOT, Town, a_town, answer, is_final, menu_id, modes_with_timeout
 from tests.llm_server import Hangs, scripted_llm
+from tests.simulator.messages import nested
 from tests.simulator.permissions import Overwrite, Permission
 
 if TYPE_CHECKING:
@@ -217,3 +218,13 @@ async def test_a_file_over_the_servers_limit_is_said_to_be_too_large(town: Town)
     assert told.attachments == ()
     (file,) = (await answer(await town.ada.choose(message, menu_id(message, "files"), ["json"]))).attachments
     assert len(file.data) > 100
+
+
+# --- without a language model -----------------------------------------------------------------------------------------
+
+
+async def test_an_extract_where_there_are_no_models_offers_no_retry(town: Town) -> None:
+    message = await answer(await town.ada.slash(town.channel, "summarize", audio=clip(town)))
+    assert "No language model is set up here" in message.text
+    assert "Retry" not in message.text
+    assert not any(":retry:" in part.get("custom_id", "") for part in nested(message.components))

@@ -9,12 +9,16 @@ import discord
 import pytest
 import stamina
 
-from bot.presentation.courier import TOKEN_LIFE_S, Arrival, Courier, Placeholder
+from bot.presentation.courier import TOKEN_LIFE_S, Arrival, Courier, PartialAnswer, Placeholder
 from bot.presentation.replies import Answer, TextFile
 from tests.modes import SUMMARIZE
+from tests.presentation.guildhall import GUILD
+from tests.presentation.retrying import ID, a_partial
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from bot.core.models import Reply
 
 NONCE = "0123456789abcdef"
 RESULT = Answer(title="Summary", description="It is about courage.", transcript_id=NONCE)
@@ -73,9 +77,14 @@ class Street:
             user=self.member,
             channel=self.channel,
             edit_original_response=self.edit,
+            client=SimpleNamespace(dispatch=self.dispatch),
         )
+        self.told: list[tuple[str, PartialAnswer]] = []
         self.placeholder = Placeholder(interaction, private=private, clock=self.clock)
         self.arrival: Arrival | None = None
+
+    def dispatch(self, event: str, answer: PartialAnswer) -> None:
+        self.told.append((event, answer))
 
     async def deliver(self, answer: Answer = RESULT) -> tuple[int, int, int]:
         """How often the answer arrived: in the placeholder, in the channel, with the member alone."""
@@ -119,7 +128,8 @@ async def test_an_answer_goes_into_the_placeholder_while_its_token_lives(
     street.clock.now += passed_s
     assert await street.deliver() == arrived
     assert len(street.edit.tried) == arrived[0], "an ended token is not tried"
-    assert street.arrival == Arrival(url=None if private else URL), "only what others see has a link"
+    assert street.arrival is not None
+    assert street.arrival.url == (None if private else URL), "only what others see has a link"
 
 
 def test_the_token_is_trusted_for_less_than_discord_lets_it_live() -> None:
@@ -224,3 +234,56 @@ async def test_files_within_the_limit_are_not_said_to_be_too_large() -> None:
     await street.deliver(Answer(description="one file", files=(TextFile(name="fits.txt", content=b"x" * LIMIT),)))
     (sent,) = street.edit.arrived
     assert not sent["embed"].fields
+
+
+# --- what is not all that was asked for ---------------------------------------------------------------------------
+
+
+class FakeTextChannel(discord.TextChannel):
+    """A channel of a guild, as far as an answer is concerned."""
+
+    def __init__(self) -> None:
+        self.way = Way()
+        self.id = 2
+
+    async def send(self, content: str | None = None, **given: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride] - what the courier uses of it
+        return await self.way(content, **given)
+
+    def get_partial_message(self, message_id: int, /) -> Any:
+        return SimpleNamespace(id=message_id)
+
+
+def incomplete(reply: Reply) -> Answer:
+    return Answer(description="extract", transcript_id=NONCE, request_id=NONCE, incomplete=reply)
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["placeholder", "new message"])
+async def test_the_client_hears_of_an_answer_of_which_more_can_be_made(late: bool) -> None:
+    street = Street()
+    street.placeholder.interaction.channel = FakeTextChannel()
+    street.clock.now += TOKEN_LIFE_S + 1 if late else 0
+    reply = a_partial()
+    await street.deliver(incomplete(reply))
+    ((event, told),) = street.told
+    assert event == "partial_answer"
+    assert (told.reply, told.message.id, told.locale, told.limit) == (reply, 1, "en-US", LIMIT)
+
+
+@pytest.mark.parametrize("why", ["whole", "private", "outside", "direct message"])
+async def test_the_client_hears_of_nothing_that_it_could_not_come_back_to(why: str) -> None:
+    street = Street(private=why == "private")
+    if why != "direct message":
+        street.placeholder.interaction.channel = FakeTextChannel()
+    answer = incomplete(a_partial(guild_id=None if why == "outside" else GUILD))
+    await street.deliver(RESULT if why == "whole" else answer)
+    assert len(street.edit.arrived) == 1
+    assert street.told == []
+
+
+async def test_below_such_an_answer_stands_the_button() -> None:
+    street = Street()
+    await street.deliver(incomplete(a_partial()))
+    (sent,) = street.edit.arrived
+    button, *menus = sent["view"].children
+    assert (button.custom_id, button.item.label) == (f"earshot:retry:{ID}", "Retry: Summary")
+    assert len(menus) == 2

@@ -10,6 +10,7 @@ import bot.presentation.privacy_page
 import bot.presentation.reception
 import bot.presentation.requests
 import bot.presentation.results_shelf
+import bot.presentation.retry
 import bot.presentation.settings_changes
 from bot.core.errors import EarshotError
 from bot.core.models import NoteKey, Stage
@@ -26,6 +27,7 @@ assert bot.presentation.privacy_page
 assert bot.presentation.reception
 assert bot.presentation.requests
 assert bot.presentation.results_shelf
+assert bot.presentation.retry
 assert bot.presentation.settings_changes
 
 

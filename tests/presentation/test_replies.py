@@ -26,11 +26,13 @@ from bot.core.models import (
 )
 from bot.core.quotas import Verdict
 from bot.presentation.courier import answer_embed
-from bot.presentation.replies import Answer, error_answer, reply_answer
+from bot.presentation.replies import Answer, error_answer, lack_of, reply_answer, updated_answer
+from bot.presentation.views import RetryButton, result_view
 from tests.modes import SUMMARIZE
 
 if TYPE_CHECKING:
     import discord
+    from syrupy.assertion import SnapshotAssertion
 
 LOCALE = "en-US"
 
@@ -116,7 +118,96 @@ def test_the_extract_names_no_model() -> None:
     said = transcript("Hello.", notes=(Note(key=NoteKey.TEMPLATE_USED),))
     answer = reply_answer(reply(said, "Hello.", model="template"), locale=LOCALE)
     assert "none (extract)" in [field.value for field in answer.fields]
-    assert any("No language model answered" in field.value for field in answer.fields)
+    assert any("No language model is set up here" in field.value for field in answer.fields)
+    assert answer.incomplete is None, "nothing more can be made of it"
+
+
+# --- what is not all that was asked for ---------------------------------------------------------------------------
+
+MISSING = Note(key=NoteKey.RESULT_MISSING)
+EXTRACT = Note(key=NoteKey.TEMPLATE_USED)
+GAP = Note(key=NoteKey.PART_MISSING, values={"start_s": 60.0, "end_s": 180.0})
+IN_PARTS = Note(key=NoteKey.PARTS_NOT_JOINED)
+CUT = Note(key=NoteKey.RESULT_CUT)
+BEGINNING = Note(key=NoteKey.INPUT_CUT, values={"until_s": 600.0})
+ENDS_EARLY = Note(key=NoteKey.TRUNCATED, values={"decoded_s": 19.0, "declared_s": 67.0})
+NOT_KEPT = Note(key=NoteKey.NOT_KEPT)
+
+
+def partial(*notes: Note, detail: str = "gpt-4o: it fails") -> Reply:
+    """A reply with ``notes``; ``detail`` tells of the models that gave no answer."""
+    keys = {note.key for note in notes}
+    model = "template" if NoteKey.TEMPLATE_USED in keys else "gpt-4o"
+    status = StageStatus.FAILED if NoteKey.RESULT_MISSING in keys else StageStatus.PARTIAL
+    whole = reply(transcript("Hello."), "It is about greetings.", model=model)
+    is_missing = NoteKey.RESULT_MISSING in keys
+    return replace(
+        whole,
+        notes=notes,
+        result=None if is_missing else whole.result,
+        model=None if is_missing else model,
+        transcript_id=None if NoteKey.NOT_KEPT in keys else whole.transcript_id,
+        stages={**whole.stages, Stage.COMPLETE: StageReport(status=status, seconds=0.5, detail=detail)},
+    )
+
+
+def look(answer: Answer) -> str:
+    """What is read, from the top to the buttons."""
+    embed = assert_fits(answer)
+    view = result_view(answer, (SUMMARIZE,), LOCALE)
+    fields = [f"{field.name} | {field.value}" for field in embed.fields]
+    buttons = [f"[{item.item.label}]" for item in view.children if isinstance(item, RetryButton)] if view else []
+    return "\n".join(("", f"# {embed.title}", str(embed.description), *fields, str(embed.footer.text), *buttons, ""))
+
+
+@pytest.mark.parametrize(
+    "notes",
+    [
+        (MISSING,),
+        (EXTRACT,),
+        (GAP,),
+        (IN_PARTS,),
+        (IN_PARTS, GAP),
+        (CUT,),
+        (BEGINNING,),
+        (ENDS_EARLY, MISSING),
+        (ENDS_EARLY, EXTRACT),
+        (EXTRACT, NOT_KEPT),
+        (Note(key=NoteKey.SPEAKERS_NOT_SEPARATED), MISSING, NOT_KEPT),
+    ],
+    ids=lambda notes: "+".join(note.key for note in notes),
+)
+def test_a_partial_result_says_what_there_is(notes: tuple[Note, ...], snapshot: SnapshotAssertion) -> None:
+    assert look(reply_answer(partial(*notes), locale=LOCALE)) == snapshot
+
+
+@pytest.mark.parametrize("notes", [(), (Note(key=NoteKey.SPEAKERS_NOT_SEPARATED),)], ids=["plain", "as always"])
+def test_a_whole_result_offers_no_retry(notes: tuple[Note, ...]) -> None:
+    answer = reply_answer(partial(*notes), locale=LOCALE)
+    assert answer.incomplete is None
+    assert "Transcript:" not in (answer.footer or "")
+
+
+@pytest.mark.parametrize("notes", [(EXTRACT,), (MISSING,)], ids=["extract", "missing"])
+@pytest.mark.parametrize("detail", ["", "template: nothing was said"])
+def test_without_models_there_is_nothing_to_retry(notes: tuple[Note, ...], detail: str) -> None:
+    shown = look(reply_answer(partial(*notes, detail=detail), locale=LOCALE))
+    assert "Retry" not in shown
+
+
+def test_a_result_lacks_less_the_more_there_is_of_it() -> None:
+    longer = Note(key=NoteKey.PART_MISSING, values={"start_s": 60.0, "end_s": 240.0})
+    from_most_to_none = [(MISSING,), (EXTRACT,), (longer,), (GAP, IN_PARTS), (GAP,), (IN_PARTS,), (CUT, NOT_KEPT)]
+    lacks = [lack_of(notes) for notes in from_most_to_none]
+    assert lacks == sorted(set(lacks), reverse=True)
+    assert lacks[-1] == 0
+
+
+def test_an_updated_answer_says_so_and_by_which_model() -> None:
+    assert updated_answer(partial(), locale=LOCALE).footer == "Updated with gpt-4o."
+    footer = updated_answer(partial(GAP), locale=LOCALE).footer
+    assert footer is not None
+    assert footer.startswith("Updated with gpt-4o.\nTranscript: complete · Summary: with gaps")
 
 
 def test_speakers_are_said_not_to_be_told_apart() -> None:
