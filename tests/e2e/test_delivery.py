@@ -1,14 +1,29 @@
 """Answers arrive, once, and only where they may: with an ended token, a failing Discord, a placeholder that is gone."""
 
+# redis-py is typed in part.
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import pytest_asyncio
+import redis
 
 from tests import audio
-from tests.e2e.town import COMMANDS, PATIENCE_S, ROOT, Town, a_town, answer, is_final, menu_id, modes_with_timeout
+from tests.e2e.town import (
+    COMMANDS,
+    PATIENCE_S,
+    ROOT,
+    Town,
+    a_town,
+    answer,
+    is_final,
+    menu_id,
+    modes_with_timeout,
+    store_socket,
+)
 from tests.llm_server import Hangs, scripted_llm
 from tests.simulator.messages import nested
 from tests.simulator.permissions import Overwrite, Permission
@@ -57,7 +72,7 @@ def clip(town: Town, data: bytes | None = None) -> Attachment:
 
 def carries_the_result(body: Any) -> bool:
     """Whether an edit or a new message is more than progress: results alone have menus."""
-    return bool(isinstance(body, dict) and body.get("components"))  # pyright: ignore[reportUnknownMemberType,reportUnknownArgumentType] - JSON of the bot
+    return bool(isinstance(body, dict) and body.get("components"))
 
 
 def carries_progress(body: Any) -> bool:
@@ -85,7 +100,11 @@ async def result(interaction: Interaction, town: Town) -> Message:
 
 
 async def thinking(town: Town, channel: Channel, *, private: bool = False) -> Interaction:
-    """A member waits for the slow model, and has seen it begin."""
+    """A member waits for the slow model, and has seen it begin. Of earlier failures nothing is known any more."""
+    with redis.Redis(unix_socket_path=store_socket(town.data_dir)) as store:
+        for kind in ("circuit", "request"):  # those open a circuit, and are tried again
+            for key in store.scan_iter(f"earshot:{kind}:*"):
+                store.delete(key)
     interaction = await town.ada.slash(channel, "summarize", audio=clip(town), private=private)
     await interaction.reply(lambda message: "Thinking" in message.text, within=PATIENCE_S)
     return interaction
