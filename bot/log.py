@@ -26,6 +26,7 @@ QUIET = {
     "discord.client": logging.INFO,
     "discord.http": logging.INFO,  # its DEBUG lines hold interaction tokens
     "discord.webhook": logging.INFO,
+    "docket": logging.ERROR,  # it tells of each try to connect again; what is away is told once, by whoever finds it
     "openai": logging.WARNING,
     "httpx2": logging.WARNING,
     "httpcore2": logging.WARNING,

@@ -152,6 +152,22 @@ class Settings(BaseModel):
     redis_cache_url: SecretStr | None = Field(
         default=None, description="Redis that may evict: finished work. Empty: a server of our own."
     )
+    job_lanes: Annotated[tuple[Literal["interactive", "recordings", "none"], ...] | None, BeforeValidator(_split)] = (
+        Field(
+            default=None,
+            max_length=2,
+            description="Jobs that this process does: `interactive`, `recordings`; or `none`. "
+            "Empty: all in the bot, none in a worker.",
+        )
+    )
+    jobs_at_once: int = Field(default=16, ge=1, le=1_000, description="Jobs of a lane that a process does at a time.")
+    spool_url: str | None = Field(
+        default=None,
+        description="Where workers find audio: `file:///folder` or `s3://bucket/prefix?endpoint=…&region=…`. "
+        "Empty: in DATA_DIR.",
+    )
+    spool_access_key: SecretStr | None = Field(default=None, description="Access key of the bucket in SPOOL_URL.")
+    spool_secret_key: SecretStr | None = Field(default=None, description="Secret key of the bucket in SPOOL_URL.")
     transcript_cache_hours: float = Field(default=24, gt=0, le=720, description="How long transcripts are cached.")
     completion_cache_minutes: float = Field(default=60, gt=0, le=10_080, description="How long answers are cached.")
     cache_across_guilds: bool = Field(
@@ -225,6 +241,8 @@ class Settings(BaseModel):
             raise ValueError("ADMIN_MODE: is on, but ADMIN_IDS names nobody")
         if (self.redis_store_url is None) is not (self.redis_cache_url is None):
             raise ValueError("REDIS_STORE_URL, REDIS_CACHE_URL: set both, or neither")
+        if self.job_lanes is not None and "none" in self.job_lanes[1:] + self.job_lanes[:-1]:
+            raise ValueError("JOB_LANES: `none` stands alone")
         if self.rate_per_hour > self.max_rate_per_hour or self.rate_burst > self.max_rate_burst:
             raise ValueError("RATE_PER_HOUR, RATE_BURST: over MAX_RATE_PER_HOUR or MAX_RATE_BURST")
         return self
@@ -268,7 +286,8 @@ class Settings(BaseModel):
 
     def secrets(self) -> tuple[str, ...]:
         """Values that must never reach a log."""
-        found = [secret.get_secret_value() for secret in (self.discord_token, self.openai_api_key) if secret]
+        own = (self.discord_token, self.openai_api_key, self.spool_access_key, self.spool_secret_key)
+        found = [secret.get_secret_value() for secret in own if secret]
         found += [provider.api_key.get_secret_value() for provider in self.llm_providers.values() if provider.api_key]
         providers = [provider.base_url for provider in self.llm_providers.values()]
         redis = [url.get_secret_value() for url in (self.redis_store_url, self.redis_cache_url) if url]

@@ -33,10 +33,11 @@ async def setup(bot: EarshotBot) -> None:
     """discord.py's entry point of an extension."""
     services = bot.services
     transcripts = AutomaticTranscripts(
-        services.desk,
+        services.dispatch,
+        services.watches,
+        services.answers,
         services.settings,
         services.policy,
-        services.modes,
         new_id=lambda: secrets.token_hex(8),
     )
     await bot.add_cog(Automatic(transcripts, automatic_allowed=services.automatic))

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from bot.presentation.reception import Reception
 
 
+_GRACE_S: Final = 5.0
+"""Seconds for which those who pressed a button are told that it ends."""
+
 _ANYWHERE: Final = app_commands.AppCommandContext(guild=True, dm_channel=True, private_channel=True)
 _ANYBODY: Final = app_commands.AppInstallationType(guild=True, user=True)
 
@@ -91,7 +94,7 @@ class Retry(commands.Cog):
         """End what is under way."""
         task = self.look.get_task()
         self.look.cancel()
-        await self._retries.aclose()
+        await self._retries.aclose(within_s=_GRACE_S)
         if task is not None:
             await asyncio.wait({task})
 

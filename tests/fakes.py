@@ -12,9 +12,13 @@ from enum import Enum
 from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
+from uuid import uuid4
 
 from bot.adapters.in_process.cache import InProcessCache
 from bot.adapters.in_process.flights import LocalFlights
+from bot.adapters.in_process.outbox import InProcessOutbox
+from bot.adapters.in_process.progress_bus import InProcessProgressBus
+from bot.adapters.jobs import InProcessJobs
 from bot.core.caching import SharedWork
 from bot.core.chain import SMART, Chain, ChainPolicy
 from bot.core.chain_link import RetryPolicy
@@ -27,15 +31,19 @@ from bot.core.models import (
     FetchedAudio,
     ModeResult,
     Segment,
+    SpooledAudio,
     Transcript,
 )
 from bot.core.modes import DiscordBlock, Mode, ModelBlock, OutputBlock, PromptBlock
+from bot.core.scheduling import Ledger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from bot.adapters.spool import FileSpool
     from bot.core.circuits import Circuit
     from bot.core.completion import CompletionTask
+    from bot.core.jobs import Lane, Parcel
     from bot.core.models import AudioFile, AudioLink, Note, Progress, TranscriptionOptions
     from bot.core.ports import Cache, CompletionModel
 
@@ -143,9 +151,11 @@ class FakeFetcher:
 
     def __init__(self, *replies: FetchedAudio | Exception | Hang) -> None:
         self._replies = replies or (some_fetched(),)
-        self.calls: list[AudioLink | AudioFile] = []
+        self.calls: list[AudioLink | AudioFile | SpooledAudio] = []
 
-    async def fetch(self, source: AudioLink | AudioFile, *, on_fraction: Callable[[float], None]) -> FetchedAudio:
+    async def fetch(
+        self, source: AudioLink | AudioFile | SpooledAudio, *, on_fraction: Callable[[float], None]
+    ) -> FetchedAudio:
         self.calls.append(source)
         on_fraction(0.5)
         audio = await _answer(self._replies, len(self.calls) - 1)
@@ -282,6 +292,59 @@ def a_chain(
     return Chain({SMART: models}, shared=shared or some_shared_work(), circuits=circuits, policy=policy)
 
 
+class FakeJobQueue(InProcessJobs):
+    """Runs jobs in the test's process, and remembers what it was asked; ``away`` makes it fail."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.submitted: list[tuple[str, Lane]] = []
+        self.cancelled: list[tuple[str, Lane]] = []
+        self.away = False
+
+    async def submit(self, request_id: str, lane: Lane) -> None:
+        if self.away:
+            raise StoreUnavailable("away")
+        self.submitted.append((request_id, lane))
+        await super().submit(request_id, lane)
+
+    async def cancel(self, request_id: str, lane: Lane) -> None:
+        if self.away:
+            raise StoreUnavailable("away")
+        self.cancelled.append((request_id, lane))
+        await super().cancel(request_id, lane)
+
+
+class FakeLedgerStore:
+    """Ledgers of this test; ``away`` makes it fail, ``rivals`` change a ledger while somebody else is at it."""
+
+    def __init__(self) -> None:
+        self.kept: dict[Lane, Ledger] = {}
+        self.away = False
+        self.rivals: list[Callable[[Ledger], Ledger]] = []
+        self.reads = 0
+        self.writes = 0
+
+    async def get(self, lane: Lane) -> Ledger:
+        if self.away:
+            raise StoreUnavailable("away")
+        self.reads += 1
+        return self.kept.get(lane, Ledger())
+
+    async def change(self, lane: Lane, change: Callable[[Ledger], Ledger]) -> Ledger:
+        while True:
+            before = await self.get(lane)
+            after = change(before)
+            if self.rivals:
+                self.kept[lane] = self.rivals.pop(0)(before)
+            await asyncio.sleep(0)
+            if before != self.kept.get(lane, Ledger()):
+                continue
+            if after != before:
+                self.writes += 1
+                self.kept[lane] = after
+            return after
+
+
 class FakeSpool:
     """Remembers what was released, in order and as often as it was."""
 
@@ -292,6 +355,63 @@ class FakeSpool:
         self.released.append(audio)
 
 
+class FakeDepot:
+    """Keeps audio in memory, by key; ``error`` makes it fail.
+
+    With a ``spool``, bytes are kept and what is withdrawn is a file; without, audio may be such as nobody will open.
+    """
+
+    def __init__(self, spool: FileSpool | None = None, *, now: Callable[[], float] | None = None) -> None:
+        self.held: dict[str, bytes] = {}
+        self.withdrawn: list[str] = []
+        self.discarded: list[str] = []
+        self.error: Exception | None = None
+        self._since: dict[str, float] = {}
+        self._spool = spool
+        self._now = now or FakeClock()
+
+    async def deposit(self, audio: FetchedAudio, link: AudioLink) -> SpooledAudio:
+        self._reach()
+        key = uuid4().hex
+        self.held[key] = audio.path.read_bytes() if self._spool else b""
+        self._since[key] = self._now()
+        return SpooledAudio(key=key, sha256=audio.sha256, size=audio.size, link=link)
+
+    async def withdraw(self, audio: SpooledAudio) -> FetchedAudio | None:
+        self._reach()
+        self.withdrawn.append(audio.key)
+        data = self.held.get(audio.key)
+        if data is None:
+            return None
+        path = Path(f"{audio.sha256}-{uuid4().hex}")
+        if self._spool is not None:
+            with self._spool.draft(expected_bytes=audio.size) as draft:
+                draft.write(data)
+                if (draft.size, draft.sha256) != (audio.size, audio.sha256):
+                    return None
+                path = draft.keep(draft.sha256)
+        link = audio.link
+        return FetchedAudio(
+            path=path, sha256=audio.sha256, size=audio.size, filename=link.filename, declared_s=link.declared_s
+        )
+
+    async def discard(self, audio: SpooledAudio) -> None:
+        self._reach()
+        self.discarded.append(audio.key)
+        self.held.pop(audio.key, None)
+
+    async def sweep(self) -> int:
+        self._reach()
+        old = [key for key in self.held if self._now() - self._since[key] > 86_400]
+        for key in old:
+            del self.held[key]
+        return len(old)
+
+    def _reach(self) -> None:
+        if self.error is not None:
+            raise self.error
+
+
 class FakeObserver:
     """Remembers what it was shown."""
 
@@ -300,6 +420,73 @@ class FakeObserver:
 
     def __call__(self, progress: Progress, /) -> None:
         self.seen.append(progress)
+
+
+class FakeOutbox(InProcessOutbox):
+    """Remembers whose answers were posted and are done; ``away`` makes it fail, time passes when the test says so."""
+
+    def __init__(self, clock: Callable[[], float] | None = None) -> None:
+        super().__init__(clock=clock or FakeClock())
+        self.posted: list[str] = []
+        self.finished: list[str] = []
+        self.away = False
+        self._requests: dict[str, str] = {}
+
+    async def post(self, request_id: str) -> None:
+        self._reach()
+        self.posted.append(request_id)
+        await super().post(request_id)
+
+    async def take(self, consumer: str, *, most: int, wait_s: float) -> list[Parcel]:
+        self._reach()
+        taken = await super().take(consumer, most=most, wait_s=wait_s)
+        self._requests.update({parcel.entry: parcel.request_id for parcel in taken})
+        return taken
+
+    async def keep(self, consumer: str, *entries: str) -> None:
+        self._reach()
+        await super().keep(consumer, *entries)
+
+    async def done(self, *entries: str) -> None:
+        self._reach()
+        self.finished += [self._requests[entry] for entry in entries]
+        await super().done(*entries)
+
+    def _reach(self) -> None:
+        if self.away:
+            raise StoreUnavailable("away")
+
+
+class FakeProgressBus(InProcessProgressBus):
+    """Remembers what was published, in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.published: list[tuple[str, Progress]] = []
+
+    def publish(self, request_id: str, progress: Progress) -> None:
+        self.published.append((request_id, progress))
+        super().publish(request_id, progress)
+
+
+class FakeStopFlags:
+    """Flags of this test; ``away`` makes it fail."""
+
+    def __init__(self, *raised: str) -> None:
+        self.flags = set(raised)
+        self.away = False
+
+    async def raise_flag(self, request_id: str) -> None:
+        self._reach()
+        self.flags.add(request_id)
+
+    async def raised(self, request_ids: Sequence[str]) -> frozenset[str]:
+        self._reach()
+        return frozenset(self.flags.intersection(request_ids))
+
+    def _reach(self) -> None:
+        if self.away:
+            raise StoreUnavailable("away")
 
 
 class FakeModeSource:

@@ -125,12 +125,37 @@ def test_secrets_do_not_show() -> None:
             "DISCORD_PROXY": "http://me:pass-word@proxy:1",
             "REDIS_STORE_URL": "redis://:store-word@redis:1",
             "REDIS_CACHE_URL": "redis://:cache-word@redis:2",
+            "SPOOL_ACCESS_KEY": "access-word",
+            "SPOOL_SECRET_KEY": "secret-word",
         }
     )
     assert "store-word" not in repr(settings)
+    assert "secret-word" not in repr(settings)
     assert "tok-123456" not in repr(settings)
     assert "sk-abcdef" not in repr(settings)
-    assert set(settings.secrets()) == {"tok-123456", "sk-abcdef", "pass-word", "store-word", "cache-word"}
+    assert set(settings.secrets()) == {"tok-123456", "sk-abcdef", "pass-word", "store-word", "cache-word"} | {
+        "access-word",
+        "secret-word",
+    }
+
+
+@pytest.mark.parametrize(
+    ("given", "lanes"),
+    [
+        ("", None),
+        ("none", ("none",)),
+        ("interactive", ("interactive",)),
+        ("recordings, interactive", ("recordings", "interactive")),
+    ],
+)
+def test_lanes_are_a_list(given: str, lanes: tuple[str, ...] | None) -> None:
+    assert Settings.from_env({"JOB_LANES": given}).job_lanes == lanes
+
+
+@pytest.mark.parametrize("given", ["none, interactive", "interactive, none", "everything", "a, b, c"])
+def test_lanes_that_are_none_are_refused(given: str) -> None:
+    with pytest.raises(InvalidSettings, match="JOB_LANES"):
+        Settings.from_env({"JOB_LANES": given})
 
 
 @pytest.mark.parametrize("document", ["README.md", ".env.example"])

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from yarl import URL
 
     from bot.adapters.spool import Draft, FileSpool
-    from bot.core.models import AudioFile
+    from bot.core.models import AudioFile, SpooledAudio
 
 _OK = 200
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -100,7 +100,9 @@ class DiscordCdnFetcher:
         self._policy = policy or LinkPolicy()
         self._timeout = ClientTimeout(total=None, connect=limits.connect_s, sock_read=limits.idle_s)
 
-    async def fetch(self, source: AudioLink | AudioFile, *, on_fraction: Callable[[float], None]) -> FetchedAudio:
+    async def fetch(
+        self, source: AudioLink | AudioFile | SpooledAudio, *, on_fraction: Callable[[float], None]
+    ) -> FetchedAudio:
         """Stream ``source`` into the spool while its hash is computed. Nothing is left there if it fails.
 
         Raises:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bot.adapters.spool import FileSpool
-    from bot.core.models import AudioLink
+    from bot.core.models import AudioLink, SpooledAudio
 
 _CHUNK_BYTES = 1 << 20
 
@@ -33,7 +33,9 @@ class LocalFileFetcher:
         self._spool = spool
         self._max_bytes = max_bytes
 
-    async def fetch(self, source: AudioLink | AudioFile, *, on_fraction: Callable[[float], None]) -> FetchedAudio:
+    async def fetch(
+        self, source: AudioLink | AudioFile | SpooledAudio, *, on_fraction: Callable[[float], None]
+    ) -> FetchedAudio:
         """Copy ``source`` into the spool while its hash is computed. Nothing is left there if it fails.
 
         Raises:

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import time
-from contextlib import AsyncExitStack, suppress
-from functools import partial
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
-import aiohttp
 import discord
 from loguru import logger
 
-from bot.adapters.discord_cdn import DiscordCdnFetcher, FetchLimits
 from bot.api.health import serve_health
+from bot.bootstrap.desk import MODEL, build_desk, build_fair_use, cdn, watch_model
+from bot.bootstrap.jobs import do_jobs, keep_line, lanes_of, open_jobs
 from bot.bootstrap.processes import BAD_SETTINGS, FAILED, STOPPED, Heartbeats, every, stop_signal
 from bot.bootstrap.processes import GATEWAY as KIND
-from bot.bootstrap.services import StartFailed, now, open_core
+from bot.bootstrap.services import StartFailed, now, open_core, whisper
 from bot.bootstrap.state import open_state
 from bot.bootstrap.upkeep import (
     LOAD,
@@ -29,75 +27,92 @@ from bot.bootstrap.upkeep import (
     stage_readings,
     watch_stages,
 )
-from bot.core.desk import Desk, Keeping
-from bot.core.errors import EarshotError
-from bot.core.fair_use import FairUse
 from bot.core.health import Health, Reading, State
+from bot.core.jobs import Lane
+from bot.core.line import Line
 from bot.core.load import ReadOnly
-from bot.core.quotas import Limits as Quotas
 from bot.presentation.client import GATEWAY, EarshotBot, Limits, Services
 from bot.presentation.courier import Courier
+from bot.presentation.deliveries import Deliveries
 from bot.presentation.moderation import AccessPolicy
 from bot.presentation.reception import Reception
+from bot.presentation.watches import Watches
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-    from bot.adapters.spool import FileSpool
-    from bot.bootstrap.services import Core
+    from bot.bootstrap.jobs import Jobs
+    from bot.bootstrap.services import Core, Ears
     from bot.bootstrap.state import BotState
+    from bot.core.desk import Desk
+    from bot.core.fair_use import FairUse
     from bot.core.stage_health import StageHealth
     from bot.settings import Settings
 
-MODEL = "model"
-
 # Nothing here speaks in voice channels: what discord.py would need for it is not missed.
 discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False
-GRACE_S = 8.0
+DRAIN_S = 3.0
+"""Seconds in which jobs may end that are almost done, before they are left to others."""
+GRACE_S = 4.0
 """Seconds in which members are told that the process ends; container engines wait ten before they kill."""
 LOOK_S = 1.0
 """How often it is seen whether the parts are well, in seconds."""
 
 
-async def run(settings: Settings) -> int:
+async def run(settings: Settings, make_ears: Callable[[Settings], Ears] = whisper) -> int:
     """Run until a signal or a fatal error; the exit code."""
     if settings.discord_token is None:
         logger.error("DISCORD_TOKEN is not set: get one at https://discord.com/developers/applications")
         return BAD_SETTINGS
     try:
         async with AsyncExitStack() as stack:
-            return await _run(settings, settings.discord_token.get_secret_value(), stack)
+            return await _run(settings, settings.discord_token.get_secret_value(), make_ears, stack)
     except StartFailed as exc:
         logger.error("{}", exc)
         return BAD_SETTINGS
 
 
-async def _run(settings: Settings, token: str, stack: AsyncExitStack) -> int:
+async def _run(settings: Settings, token: str, make_ears: Callable[[Settings], Ears], stack: AsyncExitStack) -> int:
     health = Health((GATEWAY, MODEL, *STATE_PARTS, LOAD, STAGES), now)
     state = await stack.enter_async_context(open_state(settings))
     watch = StateWatch(state, health)
     await watch.check()
-    # Nothing secret goes along with a download: no cookies, no headers of Discord's API.
-    session = await stack.enter_async_context(aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()))
-    fetcher = partial(_cdn, session, settings.discord_proxy)
-    core = await stack.enter_async_context(open_core(settings, state, fetcher))
+    core = await stack.enter_async_context(open_core(settings, state, await cdn(settings, stack), make_ears))
     enter_s = settings.overload_wait_minutes * 60
-    read_only = ReadOnly(StrainedLoad(core.load, watch, state.stages, full_s=enter_s), enter_s=enter_s)
+    line = Line(state.ledgers, now=now)
+    load = StrainedLoad((core.load, line), watch, state.stages, full_s=enter_s)
+    read_only = ReadOnly(load, enter_s=enter_s)
+    fair_use = build_fair_use(settings, state)
+    desk = build_desk(settings, core, state, fair_use=fair_use, read_only=read_only)
+    jobs = await stack.enter_async_context(open_jobs(core, state, desk))
     try:
         await stack.enter_async_context(
             serve_health(
                 health,
                 host=settings.http_host,
                 port=settings.http_port,
-                read=lambda: (*watch.readings(), *stage_readings(state.stages), *_readings(core, read_only)),
+                read=lambda: (*watch.readings(), *stage_readings(state.stages), *_readings(core, line, read_only)),
             )
         )
     except OSError as exc:
         raise StartFailed(f"HTTP_HOST:HTTP_PORT cannot be had: {exc.strerror}") from exc
-    bot = build_bot(settings, core, state, read_only=read_only, health=health)
+    bot = build_bot(settings, core, state, desk=desk, jobs=jobs, fair_use=fair_use, health=health)
+    lanes = lanes_of(settings, default=tuple(Lane))
     async with asyncio.TaskGroup() as background:
+        working = background.create_task(
+            do_jobs(
+                jobs,
+                core,
+                lanes,
+                places=settings.jobs_at_once,
+                listeners=settings.whisper_concurrency,
+                grace_s=DRAIN_S,
+            )
+        )
         tasks = [
-            background.create_task(_watch_model(core, health)),
+            working,
+            background.create_task(keep_line(jobs, core, line)),
+            background.create_task(watch_model(core, health, warm=bool(lanes))),
             background.create_task(_watch_load(bot, read_only, health, state.stages)),
             background.create_task(watch_stages(state.stages, health)),
             background.create_task(watch.run()),
@@ -105,27 +120,48 @@ async def _run(settings: Settings, token: str, stack: AsyncExitStack) -> int:
             background.create_task(clean_up(state, core.spool, is_worker=False)),
         ]
         try:
-            return await _serve(bot, token)
+            return await _serve(bot, token, jobs, working)
         finally:
             for task in tasks:
                 task.cancel()
 
 
-def _cdn(session: aiohttp.ClientSession, proxy: str | None, spool: FileSpool, max_bytes: int) -> DiscordCdnFetcher:
-    return DiscordCdnFetcher(session, spool, limits=FetchLimits(max_bytes=max_bytes), proxy=proxy)
-
-
-def build_bot(settings: Settings, core: Core, state: BotState, *, read_only: ReadOnly, health: Health) -> EarshotBot:
+def build_bot(  # noqa: PLR0913 - all that stands behind a command
+    settings: Settings, core: Core, state: BotState, *, desk: Desk, jobs: Jobs, fair_use: FairUse, health: Health
+) -> EarshotBot:
     """The bot's side of Discord with everything that its cogs work with."""
     policy = AccessPolicy(
         allowed_guilds=frozenset(settings.allowed_guilds), allow_user_install=settings.allow_user_install
     )
-    fair_use = _fair_use(settings, state)
-    desk = build_desk(settings, core, state, fair_use=fair_use, read_only=read_only)
     courier = Courier(lambda: tuple(core.modes.current().values()))
+    watches = Watches(jobs.bus)
+    deliveries = Deliveries(
+        desk,
+        courier,
+        outbox=jobs.outbox,
+        requests=state.requests,
+        transcripts=state.transcripts,
+        deliveries=state.deliveries,
+        watches=watches,
+        consumer=jobs.name,
+        now=now,
+    )
+    jobs.runner.at_hand = deliveries.hand_over
     services = Services(
         desk=desk,
-        reception=Reception(desk, courier, policy, clock=time.monotonic, new_id=lambda: secrets.token_hex(8)),
+        reception=Reception(
+            desk,
+            jobs.dispatch,
+            watches,
+            courier,
+            policy,
+            outlived=jobs.outlive_the_process,
+            now=now,
+            new_id=lambda: secrets.token_hex(8),
+        ),
+        dispatch=jobs.dispatch,
+        watches=watches,
+        answers=deliveries,
         policy=policy,
         fair_use=fair_use,
         settings=state.settings,
@@ -146,46 +182,16 @@ def build_bot(settings: Settings, core: Core, state: BotState, *, read_only: Rea
     return EarshotBot(services, proxy=settings.discord_proxy)
 
 
-def build_desk(
-    settings: Settings, core: Core, state: BotState, *, fair_use: FairUse | None = None, read_only: ReadOnly
-) -> Desk:
-    """What takes requests, whoever brings them."""
-    return Desk(
-        core.pipeline,
-        fair_use=fair_use or _fair_use(settings, state),
-        read_only=read_only,
-        stages=state.stages,
-        settings=state.settings,
-        requests=state.requests,
-        deliveries=state.deliveries,
-        modes=core.modes,
-        keeping=Keeping(days=settings.transcript_days, across_guilds=settings.cache_across_guilds),
-        now=now,
-    )
-
-
-def _fair_use(settings: Settings, state: BotState) -> FairUse:
-    default = Quotas(per_hour=settings.rate_per_hour, burst=settings.rate_burst, daily=settings.guild_daily_tokens)
-    return FairUse(
-        state.limiter,
-        state.settings,
-        default=default,
-        caps=Quotas(
-            per_hour=settings.max_rate_per_hour, burst=settings.max_rate_burst, daily=settings.guild_daily_tokens
-        ),
-        outside=Quotas(per_hour=default.per_hour, burst=default.burst, daily=settings.user_install_daily_tokens),
-        unlimited=frozenset(settings.admin_ids) if settings.admin_mode else frozenset(),
-    )
-
-
-async def _serve(bot: EarshotBot, token: str) -> int:
+async def _serve(bot: EarshotBot, token: str, jobs: Jobs, working: asyncio.Task[None]) -> int:
     async with bot:
         running = asyncio.create_task(bot.start(token), name="discord")
         stopped = asyncio.create_task(stop_signal(), name="signals")
         await asyncio.wait({running, stopped}, return_when=asyncio.FIRST_COMPLETED)
         stopped.cancel()
         logger.info("stopping")
-        # While the connection is still there: members whose requests end here are told.
+        # While the connection is still there: what is almost done is delivered, and the others are told.
+        jobs.queue.stop()
+        await asyncio.wait({working}, timeout=DRAIN_S + 1)
         await bot.services.reception.aclose(within_s=GRACE_S)
         await bot.close()
         # Closing does not wake a client that waits before it connects again.
@@ -207,22 +213,6 @@ def _exit_code(error: BaseException | None) -> int:
         case _:
             logger.opt(exception=error).error("the connection to Discord failed")
             return FAILED
-
-
-async def _watch_model(core: Core, health: Health) -> None:
-    """Load the model ahead of the first request, and tell how it is."""
-    with suppress(EarshotError, OSError):  # the state tells it
-        await core.transcriber.warm_up()
-
-    async def look() -> None:
-        state = core.transcriber.state
-        health.report(MODEL, _MODEL_STATES[state.name], state.detail)
-
-    await every(1.0, look)
-
-
-_MODEL_STATES = {"cold": State.OK, "loading": State.STARTING, "ready": State.OK, "failed": State.FAILED}
-"""A cold model is no fault: it is unloaded after idling, and loaded for the next request."""
 
 
 async def _watch_load(bot: EarshotBot, read_only: ReadOnly, health: Health, stages: StageHealth) -> None:
@@ -247,13 +237,19 @@ async def _watch_load(bot: EarshotBot, read_only: ReadOnly, health: Health, stag
     await every(LOOK_S, look)
 
 
-def _readings(core: Core, read_only: ReadOnly) -> Iterator[Reading]:
+def _readings(core: Core, line: Line, read_only: ReadOnly) -> Iterator[Reading]:
     yield Reading(
         name="expected_wait_seconds",
         help="Seconds until a request that came now would be begun.",
         kind="gauge",
         value=core.load.expected_wait_s(),
     )
+    for name, value, told in (
+        ("jobs_waiting", line.waiting, "Requests that wait to be let in."),
+        ("jobs_admitted", line.admitted, "Requests that were let in and need a transcriber."),
+        ("worker_places", line.places, "Transcriptions that all living workers do at a time."),
+    ):
+        yield Reading(name=name, help=told, kind="gauge", value=float(value))
     yield Reading(
         name="transcriptions_waiting", help="Audio that waits or is heard.", kind="gauge", value=core.load.waiting
     )

@@ -40,11 +40,17 @@ async def stop_signal() -> None:
         loop.remove_signal_handler(number)
 
 
-async def every(seconds: float, do: Callable[[], Awaitable[object]]) -> None:
-    """Go on doing something until cancelled; what fails is logged, and done again when its time comes."""
+async def every(seconds: float, do: Callable[[], Awaitable[object]], *, patient: bool = False) -> None:
+    """Go on doing something until cancelled; what fails is logged, and done again when its time comes.
+
+    If ``patient``, it needs the store, and is not logged where that is away: others tell that.
+    """
     while True:
         try:
             await do()
+        except StoreUnavailable:
+            if not patient:
+                logger.exception("upkeep failed; the next try is in {:.0f} s", seconds)
         except Exception:  # noqa: BLE001 - a process does not end because of what it does beside its work
             logger.exception("upkeep failed; the next try is in {:.0f} s", seconds)
         await asyncio.sleep(seconds)

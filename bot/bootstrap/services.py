@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from bot.adapters.decoder.confined import ConfinedDecoder, Confinement
+from bot.adapters.depots import make_depot
+from bot.adapters.depots.fetcher import DepotFetcher
 from bot.adapters.extractive import ExtractiveModel
 from bot.adapters.mode_files import ModeFiles
 from bot.adapters.openai_chat import OpenAIChatModel, openai_client, reasons
@@ -17,6 +19,7 @@ from bot.core.chain import SMART, Chain, ChainPolicy
 from bot.core.chain_link import RetryPolicy
 from bot.core.load import Load
 from bot.core.pipeline import Pipeline
+from bot.core.ports import Transcriber
 from bot.settings import TEMPLATE
 
 if TYPE_CHECKING:
@@ -24,8 +27,10 @@ if TYPE_CHECKING:
 
     from openai import AsyncOpenAI
 
+    from bot.adapters.whisper.pool import TranscriberState
     from bot.core.caching import SharedWork
     from bot.core.circuits import Circuits
+    from bot.core.jobs import AudioDepot
     from bot.core.ports import AudioFetcher, CompletionModel, TranscriptStore
     from bot.core.stage_health import StageHealth
     from bot.settings import Settings
@@ -60,6 +65,23 @@ class PipelineState(Protocol):
         ...
 
 
+class Ears(Transcriber, Protocol):
+    """A transcriber as a process has one: it can be got ready, tells how it is, and is closed at the end."""
+
+    @property
+    def state(self) -> TranscriberState:
+        """Whether it can work at once."""
+        ...
+
+    async def warm_up(self) -> None:
+        """Get ready ahead of the first request."""
+        ...
+
+    async def aclose(self) -> None:
+        """End all that it started."""
+        ...
+
+
 class StartFailed(Exception):
     """The process cannot start; the text is a sentence for its operator."""
 
@@ -69,15 +91,34 @@ class Core:
     """The pipeline, and the adapters that a process also works with on its own."""
 
     pipeline: Pipeline
-    transcriber: WhisperTranscriber
+    fetcher: AudioFetcher
+    transcriber: Ears
     modes: ModeFiles
     spool: FileSpool
+    depot: AudioDepot
     load: Load
+
+
+def whisper(settings: Settings) -> Ears:
+    """The transcriber."""
+    return WhisperTranscriber(
+        model=settings.whisper_model,
+        models_dir=settings.models_dir,
+        device=settings.whisper_device,
+        compute_type=settings.whisper_compute_type,
+        threads=settings.whisper_threads,
+        concurrency=settings.whisper_concurrency,
+        standby=settings.whisper_standby,
+        idle_s=settings.whisper_idle_minutes * 60,
+    )
 
 
 @asynccontextmanager
 async def open_core(
-    settings: Settings, state: PipelineState, make_fetcher: Callable[[FileSpool, int], AudioFetcher]
+    settings: Settings,
+    state: PipelineState,
+    make_fetcher: Callable[[FileSpool, int], AudioFetcher],
+    make_ears: Callable[[Settings], Ears] = whisper,
 ) -> AsyncGenerator[Core]:
     """Build the pipeline; everything it opened is closed when the context ends.
 
@@ -85,6 +126,7 @@ async def open_core(
         settings: the operator's.
         state: where transcripts are kept, and work is shared.
         make_fetcher: gets the spool and the limit in bytes.
+        make_ears: makes what listens.
 
     Raises:
         StartFailed: a folder cannot be used.
@@ -94,16 +136,9 @@ async def open_core(
             spool = FileSpool(settings.data_dir / "spool")
         except OSError as exc:
             raise StartFailed(f"DATA_DIR cannot be used: {exc}") from exc
-        transcriber = WhisperTranscriber(
-            model=settings.whisper_model,
-            models_dir=settings.models_dir,
-            device=settings.whisper_device,
-            compute_type=settings.whisper_compute_type,
-            threads=settings.whisper_threads,
-            concurrency=settings.whisper_concurrency,
-            standby=settings.whisper_standby,
-            idle_s=settings.whisper_idle_minutes * 60,
-        )
+        depot = _depot(settings, spool)
+        fetcher = make_fetcher(spool, int(settings.max_audio_mb * MIB))
+        transcriber = make_ears(settings)
         stack.push_async_callback(transcriber.aclose)
         modes = ModeFiles(settings.modes_dir)
         load = Load(places=settings.whisper_concurrency, clock=time.monotonic)
@@ -120,7 +155,7 @@ async def open_core(
             ),
         )
         pipeline = Pipeline(
-            fetcher=make_fetcher(spool, int(settings.max_audio_mb * MIB)),
+            fetcher=DepotFetcher(depot, fetcher),
             decoder=ConfinedDecoder(spool, confinement=Confinement(max_minutes=settings.max_audio_minutes)),
             transcriber=transcriber,
             chain=chain,
@@ -133,7 +168,29 @@ async def open_core(
             transcript_s=settings.transcript_cache_hours * 3_600,
             transcriptions=settings.whisper_concurrency,
         )
-        yield Core(pipeline=pipeline, transcriber=transcriber, modes=modes, spool=spool, load=load)
+        yield Core(
+            pipeline=pipeline,
+            fetcher=fetcher,
+            transcriber=transcriber,
+            modes=modes,
+            spool=spool,
+            depot=depot,
+            load=load,
+        )
+
+
+def _depot(settings: Settings, spool: FileSpool) -> AudioDepot:
+    key, secret = settings.spool_access_key, settings.spool_secret_key
+    try:
+        return make_depot(
+            settings.spool_url,
+            spool,
+            now=now,
+            access_key=key.get_secret_value() if key else None,
+            secret_key=secret.get_secret_value() if secret else None,
+        )
+    except (ValueError, OSError) as exc:
+        raise StartFailed(f"SPOOL_URL cannot be used: {exc}") from exc
 
 
 async def _chains(settings: Settings, stack: AsyncExitStack) -> dict[str, list[CompletionModel]]:

@@ -23,8 +23,10 @@ from bot.adapters.records import (
     StoredCircuits,
     StoredDeliveries,
     StoredLeases,
+    StoredLedgers,
     StoredRequests,
     StoredSettings,
+    StoredStopFlags,
     StoredTranscripts,
 )
 from bot.adapters.redis import keys
@@ -53,10 +55,11 @@ IN_PROCESS_CACHE_BYTES: Final = 64 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Servers:
-    """The two Redis servers of a process."""
+    """The two Redis servers of a process; ``store_url`` may hold a password."""
 
     store: RedisServer
     cache: RedisServer
+    store_url: str = field(repr=False)
 
     def __iter__(self) -> Iterator[RedisServer]:
         yield self.store
@@ -78,6 +81,8 @@ class BotState:
     deliveries: StoredDeliveries
     transcripts: StoredTranscripts
     leases: StoredLeases
+    ledgers: StoredLedgers
+    flags: StoredStopFlags
     privacy: Privacy
     limiter: FallbackRateLimiter | InProcessRateLimiter
     cache: RedisCache | InProcessCache
@@ -121,6 +126,7 @@ async def open_state(settings: Settings) -> AsyncGenerator[BotState]:
         servers = Servers(
             store=RedisServer(store_url, role="store", clock=time.monotonic),
             cache=RedisServer(cache_url, role="cache", clock=time.monotonic),
+            store_url=store_url,
         )
         for server in servers:
             stack.push_async_callback(server.aclose)
@@ -174,6 +180,8 @@ def _assembled(
         deliveries=deliveries,
         transcripts=transcripts,
         leases=StoredLeases(documents),
+        ledgers=StoredLedgers(documents),
+        flags=StoredStopFlags(documents),
         privacy=Privacy(requests, transcripts=transcripts, deliveries=deliveries, cache=cache),
         limiter=limiter,
         cache=cache,

@@ -207,14 +207,16 @@ class StrainedLoad:
     """A `LoadEstimate` in which a store that fills up, or a transcriber that hears nothing, counts as too long a queue.
 
     Args:
-        load: the queue.
+        loads: the queues; the longest counts.
         watch: knows the store.
         stages: know the transcriber.
         full_s: the expected wait that either stands for, in seconds.
     """
 
-    def __init__(self, load: LoadEstimate, watch: StateWatch, stages: StageHealth, *, full_s: float) -> None:
-        self._load = load
+    def __init__(
+        self, loads: tuple[LoadEstimate, ...], watch: StateWatch, stages: StageHealth, *, full_s: float
+    ) -> None:
+        self._loads = loads
         self._watch = watch
         self._stages = stages
         self._full_s = full_s
@@ -222,7 +224,7 @@ class StrainedLoad:
     def expected_wait_s(self) -> float:
         """Seconds until a request that came now would be begun."""
         strained = self._watch.filling_up or self._stages.is_deaf
-        return max(self._load.expected_wait_s(), self._full_s if strained else 0.0)
+        return max(*(load.expected_wait_s() for load in self._loads), self._full_s if strained else 0.0)
 
 
 async def watch_stages(stages: StageHealth, health: Health) -> None:

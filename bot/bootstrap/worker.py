@@ -1,39 +1,53 @@
-"""``python -m bot worker``: the process that keeps the house in order, so that the gateway need not."""
+"""``python -m bot worker``: keeps the house in order, and does jobs where it is told to."""
 
 from __future__ import annotations
 
 import asyncio
 import secrets
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from loguru import logger
 
 from bot.adapters.spool import FileSpool
 from bot.api.health import serve_health
+from bot.bootstrap.desk import MODEL, build_desk, build_fair_use, cdn, watch_model
+from bot.bootstrap.jobs import do_jobs, keep_line, lanes_of, open_jobs
 from bot.bootstrap.processes import BAD_SETTINGS, STOPPED, WORKER, Heartbeats, stop_signal
-from bot.bootstrap.services import StartFailed, now
+from bot.bootstrap.services import StartFailed, now, open_core, whisper
 from bot.bootstrap.state import open_state
-from bot.bootstrap.upkeep import STATE_PARTS, StateWatch, clean_up
+from bot.bootstrap.upkeep import STAGES, STATE_PARTS, StateWatch, clean_up, stage_readings, watch_stages
 from bot.core.health import Health
+from bot.core.line import Line
+from bot.core.load import ReadOnly
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from typing import Any
+
+    from bot.bootstrap.services import Core, Ears
+    from bot.bootstrap.state import BotState
+    from bot.core.jobs import Lane
     from bot.settings import Settings
 
+DRAIN_S: Final = 20.0
+"""Seconds in which jobs may end that are under way when the process is to stop; the rest is left to others."""
 
-async def run(settings: Settings) -> int:
+
+async def run(settings: Settings, make_ears: Callable[[Settings], Ears] = whisper) -> int:
     """Run until a signal; the exit code."""
     try:
         async with AsyncExitStack() as stack:
-            await _run(settings, stack)
+            await _run(settings, make_ears, stack)
     except StartFailed as exc:
         logger.error("{}", exc)
         return BAD_SETTINGS
     return STOPPED
 
 
-async def _run(settings: Settings, stack: AsyncExitStack) -> None:
-    health = Health(STATE_PARTS, now)
+async def _run(settings: Settings, make_ears: Callable[[Settings], Ears], stack: AsyncExitStack) -> None:
+    lanes = lanes_of(settings, default=())
+    health = Health((*STATE_PARTS, *((MODEL, STAGES) if lanes else ())), now)
     state = await stack.enter_async_context(open_state(settings))
     if state.servers is None:
         raise StartFailed("a worker shares its state with the bot: set REDIS_STORE_URL and REDIS_CACHE_URL")
@@ -42,20 +56,49 @@ async def _run(settings: Settings, stack: AsyncExitStack) -> None:
     try:
         spool = FileSpool(settings.data_dir / "spool")
         await stack.enter_async_context(
-            serve_health(health, host=settings.http_host, port=settings.http_port, read=watch.readings)
+            serve_health(
+                health,
+                host=settings.http_host,
+                port=settings.http_port,
+                read=lambda: (*watch.readings(), *stage_readings(state.stages)),
+            )
         )
     except OSError as exc:
         raise StartFailed(f"DATA_DIR, or HTTP_HOST:HTTP_PORT, cannot be had: {exc.strerror}") from exc
+    work: list[Coroutine[Any, Any, None]] = [
+        watch.run(),
+        Heartbeats(state.documents, now).beat(WORKER, secrets.token_hex(8)),
+        clean_up(state, spool, is_worker=True),
+    ]
+    if lanes:
+        core = await stack.enter_async_context(open_core(settings, state, await cdn(settings, stack), make_ears))
+        work += await _jobs(settings, core, state, health, lanes, stack)
     async with asyncio.TaskGroup() as background:
-        tasks = [
-            background.create_task(watch.run()),
-            background.create_task(Heartbeats(state.documents, now).beat(WORKER, secrets.token_hex(8))),
-            background.create_task(clean_up(state, spool, is_worker=True)),
-        ]
+        tasks = [background.create_task(coroutine) for coroutine in work]
         stopped = asyncio.create_task(stop_signal(), name="signals")
         await asyncio.sleep(0)  # from here on a signal is a wish; before, it is the end
-        logger.info("ready: the worker keeps the house in order")
+        logger.info(
+            "ready: the worker keeps the house in order{}", f", and does jobs: {', '.join(lanes)}" * bool(lanes)
+        )
         await stopped
         logger.info("stopping")
         for task in tasks:
             task.cancel()
+
+
+async def _jobs(
+    settings: Settings, core: Core, state: BotState, health: Health, lanes: tuple[Lane, ...], stack: AsyncExitStack
+) -> list[Coroutine[Any, Any, None]]:
+    """What a process does that does jobs."""
+    fair_use = build_fair_use(settings, state)
+    # Nothing is taken here: what is done was taken elsewhere.
+    read_only = ReadOnly(core.load, enter_s=settings.overload_wait_minutes * 60)
+    desk = build_desk(settings, core, state, fair_use=fair_use, read_only=read_only)
+    jobs = await stack.enter_async_context(open_jobs(core, state, desk))
+    listeners = settings.whisper_concurrency
+    return [
+        do_jobs(jobs, core, lanes, places=settings.jobs_at_once, listeners=listeners, grace_s=DRAIN_S),
+        keep_line(jobs, core, Line(state.ledgers, now=now)),
+        watch_model(core, health, warm=True),
+        watch_stages(state.stages, health),
+    ]

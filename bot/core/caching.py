@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from bot.core import errors
 from bot.core.completion import Completion
-from bot.core.errors import BadInput, EarshotError, NotCached, RecordInvalid
+from bot.core.errors import BadInput, EarshotError, NotCached, RecordInvalid, TranscriberCrashed
 from bot.core.models import ModeResult, Note
 from bot.core.records import Codec
 
@@ -34,6 +34,8 @@ TRANSCRIPT_S: Final = 24 * 3_600.0
 COMPLETION_S: Final = 3_600.0
 NEGATIVE_S: Final = 600.0
 """For "there is nothing in it": silence, and input that cannot be used."""
+POISON_S: Final = 3_600.0
+"""For audio that crashed the transcriber as often as it was begun."""
 
 # --- keys ---------------------------------------------------------------------------------------------------------
 
@@ -210,8 +212,8 @@ class SharedWork:
         Raises:
             NotCached: with ``only_cached``, where work would be needed.
             EarshotError: what ``work`` raised, here or wherever it was done. `BadInput` is remembered for
-                `NEGATIVE_S`, as the same input would be refused again; everything else is told only to those who
-                waited.
+                `NEGATIVE_S`, as the same input would be refused again, and `TranscriberCrashed` for `POISON_S`;
+                everything else is told only to those who waited.
         """
         if (found := await self.cached(key, codec)) is not None:
             return found, True
@@ -240,7 +242,7 @@ class SharedWork:
         """The value under ``key``, None where there is none that can be read.
 
         Raises:
-            BadInput: that is what came of it the last time.
+            BadInput, TranscriberCrashed: that is what came of it the last time.
         """
         raw = await self._cache.get(key)
         if raw is None:
@@ -275,8 +277,9 @@ class SharedWork:
     ) -> tuple[T, bytes]:
         try:
             value = await work(tell)
-        except BadInput as exc:
-            await self._cache.put(key, encode_error(exc), ttl_s=NEGATIVE_S)
+        except (BadInput, TranscriberCrashed) as exc:
+            ttl = POISON_S if isinstance(exc, TranscriberCrashed) else NEGATIVE_S
+            await self._cache.put(key, encode_error(exc), ttl_s=ttl)
             raise
         try:
             raw = _VALUE + codec.encode(value)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from bot.core.caching import COMPLETION, COMPLETION_S
 from bot.core.chain_link import ChainLink, RetryPolicy
 from bot.core.completion import FailedAttempt
-from bot.core.errors import CompletionFailed, NotCached
+from bot.core.errors import CompletionFailed, CompletionRefused, NotCached
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -30,6 +30,22 @@ if TYPE_CHECKING:
 
 SMART: Final = "smart"
 """The alias that modes name unless they name another."""
+
+
+_REFUSES: Final = "refuses: "
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal(FailedAttempt):
+    """A link that will not answer that, however often it is asked; a shorter text, perhaps."""
+
+    def __str__(self) -> str:
+        return f"{self.model}: {_REFUSES}{self.why}"
+
+
+def all_refuse(detail: str) -> bool:
+    """Whether nothing but refusals is among the attempts that a stage's ``detail`` names, joined by ``"; "``."""
+    return all(attempt.partition(": ")[2].startswith(_REFUSES) for attempt in detail.split("; "))
 
 
 async def untraced(_key: str, /, *, is_new: bool) -> None:
@@ -103,6 +119,7 @@ class Chain:
         Raises:
             NotCached: with ``task.only_cached``, where a model would have to be asked.
             CompletionFailed: no link gave an answer; its detail names each and why.
+            CompletionRefused: likewise, and one of them at least refuses: it may answer a shorter text.
         """
         links = self._links.get(task.mode.model.chain) or self._links[SMART]
         if task.only_cached:
@@ -182,7 +199,8 @@ class _Race:
             await self._break_off(set(self._running))
         failed = [self._failed[rank] for rank in sorted(self._failed)]
         if self._best is None:
-            raise CompletionFailed("; ".join(map(str, failed)) or "the chain has no links")
+            kind = CompletionRefused if any(isinstance(attempt, Refusal) for attempt in failed) else CompletionFailed
+            raise kind("; ".join(map(str, failed)) or "the chain has no links")
         runner, completion = self._best
         return replace(completion, failed=tuple(failed[: sum(rank < runner.rank for rank in self._failed)]))
 
@@ -227,7 +245,8 @@ class _Race:
         try:
             completion = work.result()
         except CompletionFailed as exc:
-            self._failed[runner.rank] = FailedAttempt(model=runner.link.name, why=exc.detail or str(exc))
+            kind = Refusal if isinstance(exc, CompletionRefused) else FailedAttempt
+            self._failed[runner.rank] = kind(model=runner.link.name, why=exc.detail or str(exc))
             return
         self._best = runner, completion
         if not runner.link.is_template:  # any model is worth more patience than that

@@ -83,9 +83,14 @@ class Chunk:
         return max(segment.end for segment in self.transcript.segments)
 
 
+def size_of(transcript: Transcript) -> int:
+    """About how many tokens all lines of ``transcript`` have together, rounded up; see `tokens_of`."""
+    return ceil(sum(map(_line_cost, transcript.segments)) / _QUARTERS)
+
+
 def fits(transcript: Transcript, tokens: int) -> bool:
     """Whether all lines of ``transcript`` together have no more than ``tokens``."""
-    return sum(map(_line_cost, transcript.segments)) <= tokens * _QUARTERS
+    return size_of(transcript) <= tokens
 
 
 def chunks_of(transcript: Transcript, tokens: int) -> tuple[Chunk, ...]:

@@ -15,6 +15,8 @@ EarshotError                    permanent   -           a slip of the program
 │   ├── UnknownLanguage         permanent   transcribe  a language that the model does not know, or that is none
 │   └── NothingToListenTo       permanent   -           a message without audio
 ├── NotAllowed                  permanent   -           somebody may not do that, here or at all
+├── CancelledByMember           permanent   -           whoever asked for it wants it no more
+├── GivenUp                     permanent   -           a job that ends every process that begins it
 ├── FairUseError                rate-limit  -           what was asked is refused for now, and it says until when
 │   ├── QuotaExceeded           rate-limit  -           the member's bucket, or the guild's budget, is empty
 │   │   └── CourtesyExceeded    rate-limit  -           of what is free, it was too much
@@ -173,6 +175,18 @@ class NotAllowed(EarshotError):
     key = "error.not_allowed"
 
 
+class CancelledByMember(EarshotError):
+    """Whoever asked for it wants it no more."""
+
+    key = "error.cancelled"
+
+
+class GivenUp(EarshotError):
+    """Values: ``starts``. A job was begun so often, and ended the process each time."""
+
+    key = "error.given_up"
+
+
 class FairUseError(EarshotError):
     """What was asked is refused for now."""
 
@@ -283,7 +297,9 @@ class TranscriptionFailed(EarshotError):
 
 
 class TranscriberCrashed(TranscriptionFailed):
-    """The transcriber's process died at its work."""
+    """The transcriber's process died at its work, as often as it was begun."""
+
+    key = "error.transcriber_crashed"
 
 
 class ModelUnavailable(TranscriptionFailed):
@@ -321,7 +337,7 @@ class CompletionUnavailable(CompletionFailed):
 
 # --- from a member's message to the log ---------------------------------------------------------------------------
 
-OWN_DOING: Final = (BadInput, NotAllowed, FairUseError)
+OWN_DOING: Final = (BadInput, NotAllowed, CancelledByMember, FairUseError)
 """What whoever asked can cure, or has to wait for: no operator has to look for a cause."""
 
 LETTERS: Final = "3479CDFHJKMNPQRTWXY"

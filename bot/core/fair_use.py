@@ -155,6 +155,12 @@ class FairUse:
             raise QuotaExceeded(verdict)
         return reservation
 
+    async def reservation(self, asker: Asker, request_id: str) -> Reservation:
+        """What a request reserved, in this process or another."""
+        if asker.member_id in self._unlimited:
+            return _Nothing()
+        return Reservation(self._limiter, _bucket(asker), request_id, await self.limits(asker))
+
     async def take_courtesy(self, asker: Asker, request_id: str) -> None:
         """Count something that is free.
 

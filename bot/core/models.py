@@ -61,7 +61,17 @@ class KeptTranscript:
     id: str
 
 
-Source = AudioLink | AudioFile | KeptTranscript
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpooledAudio:
+    """Audio of ``link`` that another process has fetched; ``key`` is its name in the depot (hexadecimal)."""
+
+    key: str
+    sha256: str
+    size: int
+    link: AudioLink
+
+
+Source = AudioLink | AudioFile | SpooledAudio | KeptTranscript
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -309,12 +319,15 @@ class Reply:
 class Progress:
     """How far a request is.
 
-    ``fraction`` is of the stage, None where it cannot be told; ``waiting`` says that others come first;
-    ``transcript_text`` and ``result_text`` hold all that there is so far.
+    ``fraction`` is of the stage, None where it cannot be told; ``waiting`` says that others come first, ``ahead`` how
+    many and ``wait_s`` for about how many seconds, None where nobody knows. ``transcript_text`` and ``result_text``
+    hold all that there is so far.
     """
 
     stage: Stage
     fraction: float | None = None
     waiting: bool = False
+    ahead: int | None = None
+    wait_s: float | None = None
     transcript_text: str = ""
     result_text: str = ""

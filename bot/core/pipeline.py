@@ -44,6 +44,7 @@ if TYPE_CHECKING:
         FetchedAudio,
         Request,
         Routing,
+        SpooledAudio,
         Transcript,
         TranscriptionOptions,
     )
@@ -221,6 +222,14 @@ class Pipeline:
             audio_sha256=heard.sha256,
         )
 
+    async def was_heard(self, sha256: str, request: Request) -> bool:
+        """Whether it is known what comes of listening to such audio, so that nobody has to."""
+        key = transcript_key(sha256, self._transcriber.model, request.options, request.scope)
+        try:
+            return await self._shared.cached(key, TRANSCRIPT) is not None
+        except EarshotError:
+            return True
+
     async def _transcript(self, request: Request, run: _Run) -> _Heard:
         if isinstance(request.source, KeptTranscript):
             with run.stage(Stage.TRANSCRIBE):
@@ -241,7 +250,7 @@ class Pipeline:
             return None
         return request.id
 
-    async def _listen(self, source: AudioLink | AudioFile, request: Request, run: _Run) -> _Heard:
+    async def _listen(self, source: AudioLink | AudioFile | SpooledAudio, request: Request, run: _Run) -> _Heard:
         async with run.place(self._fetching, Stage.FETCH):
             with run.stage(Stage.FETCH):
                 fetched = await self._fetcher.fetch(source, on_fraction=lambda done: run.progress(Stage.FETCH, done))

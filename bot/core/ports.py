@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         FetchedAudio,
         Progress,
         Segment,
+        SpooledAudio,
         Transcript,
         TranscriptionOptions,
     )
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
 class AudioFetcher(Protocol):
     """Brings a source into the spool."""
 
-    async def fetch(self, source: AudioLink | AudioFile, *, on_fraction: Callable[[float], None]) -> FetchedAudio:
+    async def fetch(
+        self, source: AudioLink | AudioFile | SpooledAudio, *, on_fraction: Callable[[float], None]
+    ) -> FetchedAudio:
         """Stream ``source`` into the spool while its hash is computed.
 
         Raises:

@@ -3,8 +3,8 @@
 A member's requests stand in an index; everything that a request leaves behind is found by it. So forgetting takes the
 requests in batches, of each batch the cache first and the requests, with their places in the index, last: whatever
 interrupts it, another run finds what is left and finishes, and where the cache is away nothing is touched.
-A request that still runs while its member is forgotten leaves nothing when it ends: what is forgotten stays so, see
-``bot/adapters/records``.
+A request that still runs while its member is forgotten leaves nothing when it ends, and its member is told that it was
+deleted: what is forgotten stays so, see ``bot/adapters/records``.
 
 Not forgotten are the member's rate buckets. They hold two numbers and nothing that was said, and end by themselves
 within hours; deleting them would be a way around the limits. What others share of a request meanwhile (the news of a
@@ -89,7 +89,7 @@ class MemberDeliveries(Protocol):
     """A member's answers on their way. May raise `StoreUnavailable`."""
 
     async def forget(self, guild_id: int | None, member_id: int) -> None:
-        """Forget them; they still arrive, but are not sent out again after a restart."""
+        """Forget them; those that are not being sent already do not arrive any more."""
         ...
 
 

@@ -7,12 +7,12 @@ later version is refused with a clear sentence, and left as it is.
 from __future__ import annotations
 
 import json
-import math
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any, Final, Generic, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar, cast
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
+from bot.core.durable import Json, Record, RequestId, ShortText, Snowflake, Text, UnixTime
 from bot.core.errors import RecordInvalid, RecordTooNew
 from bot.core.models import (
     ModeRef,
@@ -23,6 +23,7 @@ from bot.core.models import (
     Task,
     Transcript,
 )
+from bot.core.orders import Address, Order  # noqa: TC001 - pydantic reads the annotations
 from bot.core.quotas import RESERVATION_S
 
 if TYPE_CHECKING:
@@ -31,71 +32,14 @@ if TYPE_CHECKING:
     Migration = Callable[[dict[str, Any]], dict[str, Any]]
     """Turns the JSON of one version into that of the next."""
 
-SHORT: Final = 500
-"""Characters of what is for an operator or a list; what is longer is cut, as it is no reason to lose a record."""
-
 LONGEST_S: Final = RESERVATION_S
 """Seconds for which a request may run: a day is the longest audio that an operator can allow, heard as it is spoken.
 What is said to run for longer does not: its process was killed."""
 
-DEEPEST: Final = 64
-"""Levels of a mode's result that are kept."""
-
-_LARGEST_BITS: Final = 1_024
-
-
-def _sound(value: object) -> object:
-    """Text that can be written as UTF-8: models send halves of characters now and then."""
-    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
-
-
-def _short(value: object) -> object:
-    return _sound(value[:SHORT] if isinstance(value, str) else value)
-
-
-def _json(value: object, depth: int = DEEPEST) -> object:
-    """What of ``value`` can be written as JSON and read again; None stands for the rest."""
-    match value:
-        case dict() if depth:
-            items = cast("dict[object, object]", value)
-            return {_sound(str(key)): _json(item, depth - 1) for key, item in items.items()}
-        case list() | tuple() if depth:
-            return [_json(item, depth - 1) for item in cast("list[object]", value)]
-        case str():
-            return _sound(value)
-        case _:
-            return value if _is_plain(value) else None
-
-
-def _is_plain(value: object) -> bool:
-    if isinstance(value, int):
-        return value.bit_length() <= _LARGEST_BITS
-    return isinstance(value, float) and math.isfinite(value)
-
-
-Snowflake = Annotated[int, Field(ge=0, lt=1 << 64)]
-"""An id of Discord's."""
-
-UnixTime = Annotated[float, Field(ge=0)]
-"""Seconds since 1970 (UTC)."""
-
-RequestId = Annotated[str, Field(pattern=r"^[0-9a-f]{8,64}$")]
-"""Not to be guessed; the transcript that a request made has the same."""
-
-Text = Annotated[str, BeforeValidator(_sound)]
-ShortText = Annotated[str, BeforeValidator(_short)]
-Json = Annotated[Any, BeforeValidator(_json)]
-
-
-class _Record(BaseModel):
-    # Records hold secrets and what members said: neither belongs into an error's text.
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)
-
-
 # --- guild settings -------------------------------------------------------------------------------------------------
 
 
-class TierSetting(_Record):
+class TierSetting(Record):
     """What the holders of a role may use: tokens an hour, and at once."""
 
     role_id: Snowflake
@@ -103,7 +47,7 @@ class TierSetting(_Record):
     burst: int = Field(ge=1, le=1_000)
 
 
-class GuildSettings(_Record):
+class GuildSettings(Record):
     """What a guild's moderators decided. None is always: as the operator set it.
 
     ``per_hour`` and ``burst`` are the members' buckets, ``daily_budget`` the tokens of all of them a day, ``tiers``
@@ -136,6 +80,7 @@ class RequestState(StrEnum):
     DONE = "done"
     FAILED = "failed"
     INTERRUPTED = "interrupted"
+    CANCELLED = "cancelled"
 
 
 class SourceKind(StrEnum):
@@ -145,7 +90,7 @@ class SourceKind(StrEnum):
     TRANSCRIPT = "transcript"
 
 
-class StageRecord(_Record):
+class StageRecord(Record):
     """How a stage went."""
 
     status: StageStatus
@@ -153,7 +98,7 @@ class StageRecord(_Record):
     detail: ShortText = ""
 
 
-class ResultRecord(_Record):
+class ResultRecord(Record):
     """What a mode made of a transcript, and what made it.
 
     ``data`` is JSON: what is none (an infinite number, a level below `DEEPEST`) is None in it.
@@ -169,15 +114,16 @@ class ResultRecord(_Record):
         return ModeResult(format=self.format, text=self.text, data=self.data)
 
 
-class RequestRecord(_Record):
+class RequestRecord(Record):
     """A request, from its acceptance to its end; ``id`` is also that of the transcript it made.
 
-    ``token`` answers the interaction until ``token_ends_at``; it is a secret, so it never shows in a repr.
-    ``audio_sha256`` and ``cache_keys`` name what it left in the cache. ``answer_url`` leads to the answer where others
-    see it too.
+    ``order`` is what a job does it by, and ``address`` where its answer goes; both are there until it is delivered,
+    and None where no job does it. ``starts`` counts how often the job was begun. ``failure`` is the error that ended
+    it, as `bot.core.caching.encode_error` writes one. ``audio_sha256`` and ``cache_keys`` name what it left in the
+    cache. ``answer_url`` leads to the answer where others see it too.
     """
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     id: RequestId
     guild_id: Snowflake | None
     channel_id: Snowflake | None
@@ -203,9 +149,10 @@ class RequestRecord(_Record):
     cache_keys: tuple[str, ...] = ()
     answer_url: str | None = None
     error: ShortText | None = None
-    token: str | None = Field(default=None, repr=False)
-    token_ends_at: UnixTime | None = None
-    placeholder_id: Snowflake | None = None
+    failure: Text | None = None
+    order: Order | None = None
+    address: Address | None = None
+    starts: int = Field(default=0, ge=0)
 
     def as_of(self, now: float) -> RequestRecord:
         """The record as it is to be read at ``now``: what has been running for `LONGEST_S` is interrupted."""
@@ -214,7 +161,7 @@ class RequestRecord(_Record):
         return self
 
 
-class Delivery(_Record):
+class Delivery(Record):
     """An answer that is on its way to its member; it goes when it has arrived."""
 
     schema_version: Literal[1] = 1
@@ -228,7 +175,7 @@ class Delivery(_Record):
     created_at: UnixTime
 
 
-class AuditEntry(_Record):
+class AuditEntry(Record):
     """Who changed what in a guild. ``what`` is a key such as ``settings.language``; values are short texts."""
 
     schema_version: Literal[1] = 1
@@ -337,7 +284,15 @@ def _fields(error: ValidationError) -> str:
 
 
 GUILD_SETTINGS: Final = Codec(GuildSettings)
-REQUEST: Final = Codec(RequestRecord)
+
+
+def _request_2(record: dict[str, Any]) -> dict[str, Any]:
+    """Version 1 had places for an address, and never filled them."""
+    unused = ("token", "token_ends_at", "placeholder_id")
+    return {name: value for name, value in record.items() if name not in unused}
+
+
+REQUEST: Final = Codec(RequestRecord, {1: _request_2})
 DELIVERY: Final = Codec(Delivery)
 AUDIT: Final = Codec(AuditEntry)
 TRANSCRIPT: Final = Codec(Transcript)

@@ -3,32 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import io
 from collections import OrderedDict
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import discord
 from loguru import logger
 
 from bot.core.errors import EarshotError, FairUseError, Overloaded
-from bot.core.models import Asker, Request, TranscriptionOptions
+from bot.core.models import Asker, Reply, Request, TranscriptionOptions
+from bot.core.orders import Address
 from bot.core.pipeline import nobody
-from bot.presentation.courier import answer_embed
-from bot.presentation.messages import text
 from bot.presentation.network import UNDELIVERED
-from bot.presentation.replies import CONTINUED, reply_answer
 from bot.presentation.requests import source_of_message
-from bot.presentation.views import result_view
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
-    from bot.core.desk import Desk
-    from bot.core.ports import ModeSource, SettingsStore
+    from bot.core.dispatch import Dispatch
+    from bot.core.ports import SettingsStore
+    from bot.presentation.deliveries import Deliveries
     from bot.presentation.moderation import AccessPolicy
-    from bot.presentation.replies import Answer
+    from bot.presentation.watches import Watches
 
 AT_A_TIME: Final = 2
 """Voice messages of a guild that are worked on at the same time."""
@@ -67,26 +64,29 @@ class AutomaticTranscripts:
     """Answers voice messages with what was said. Whoever posted one pays for it; refusals and failures stay quiet.
 
     Args:
-        desk: answers requests.
+        dispatch: makes jobs of requests.
+        watches: tell when they are done.
+        deliveries: bring the transcripts.
         settings: says in which channels.
         policy: says in which guilds.
-        modes: for the menu below a transcript.
         new_id: makes ids for requests: hexadecimal, 8 to 24 characters, not to be guessed.
     """
 
     def __init__(
         self,
-        desk: Desk,
+        dispatch: Dispatch,
+        watches: Watches,
+        deliveries: Deliveries,
         settings: SettingsStore,
         policy: AccessPolicy,
-        modes: ModeSource,
         *,
         new_id: Callable[[], str],
     ) -> None:
-        self._desk = desk
+        self._dispatch = dispatch
+        self._watches = watches
+        self._deliveries = deliveries
         self._settings = settings
         self._policy = policy
-        self._modes = modes
         self._new_id = new_id
         self._lines: dict[int, _Line] = {}
         self._seen: OrderedDict[int, None] = OrderedDict()
@@ -124,27 +124,22 @@ class AutomaticTranscripts:
             ),
             options=TranscriptionOptions(),  # the desk puts the guild's language in
         )
-        with logger.contextualize(request_id=request.id):
-            reply = await self._desk.serve(request, nobody)
-            locale = str(voice.guild.preferred_locale)
-            sent = await self._post(voice, reply_answer(reply, locale=locale), locale, nonce=request.id)
-            await self._desk.delivered(request.id, url=sent.jump_url)
-
-    async def _post(self, voice: VoiceMessage, answer: Answer, locale: str, *, nonce: str) -> discord.Message:
-        """Reply to the voice message; where it has been deleted meanwhile, Discord refuses, and nothing is posted."""
-        embed = answer_embed(answer)
-        files = [file for file in answer.files if len(file.content) <= voice.guild.filesize_limit]
-        if len(files) < len(answer.files):
-            embed.add_field(name=CONTINUED, value=text("result.too_large_to_attach", locale), inline=False)
-        view: Any = result_view(answer, tuple(self._modes.current().values()), locale) or discord.utils.MISSING
-        return await voice.message.reply(
-            embed=embed,
-            files=[discord.File(io.BytesIO(file.content), filename=file.name) for file in files],
-            view=view,
-            nonce=nonce,
-            mention_author=False,
-            allowed_mentions=discord.AllowedMentions.none(),
+        address = Address(
+            reply_to=message.id,
+            guild_id=voice.guild.id,
+            channel_id=message.channel.id,
+            member_id=author.id,
+            locale=str(voice.guild.preferred_locale),
+            file_limit=voice.guild.filesize_limit,
         )
+        with logger.contextualize(request_id=request.id), self._watches.on(request.id, nobody) as watch:
+            taken = await self._dispatch.accept(request, address)
+            if isinstance(taken, Reply):
+                await self._deliveries.bring(taken, address)  # no job does
+                return
+            watch.record = taken
+            await self._dispatch.forward(taken)
+            await watch.over()
 
     @asynccontextmanager
     async def _place(self, guild_id: int) -> AsyncGenerator[None]:

@@ -21,15 +21,19 @@ from bot.presentation.views import FilesMenu, RedoMenu
 
 if TYPE_CHECKING:
     from bot.core.desk import Desk
+    from bot.core.dispatch import Dispatch
     from bot.core.fair_use import FairUse
     from bot.core.health import Health
     from bot.core.ports import AuditLog, DeliveryLog, ModeSource, RequestLog, SettingsStore, TranscriptStore
     from bot.core.privacy import Privacy
+    from bot.presentation.deliveries import Deliveries
     from bot.presentation.moderation import AccessPolicy
     from bot.presentation.reception import Reception
+    from bot.presentation.watches import Watches
 
 EXTENSIONS: Final = (
     "cogs.listen",
+    "cogs.jobs",
     "cogs.help",
     "cogs.settings",
     "cogs.quota",
@@ -57,6 +61,9 @@ class Services:
 
     desk: Desk
     reception: Reception
+    dispatch: Dispatch
+    watches: Watches
+    answers: Deliveries
     policy: AccessPolicy
     fair_use: FairUse
     settings: SettingsStore

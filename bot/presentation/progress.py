@@ -13,6 +13,7 @@ from bot.core.rendering import escape_markdown
 from bot.presentation.links import unmasked
 from bot.presentation.messages import text
 from bot.presentation.network import UNDELIVERED
+from bot.presentation.times import about, counted
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -28,7 +29,9 @@ _BAR: Final = 16
 
 
 def progress_text(progress: Progress, locale: str) -> str:
-    """Stage, share, and the words so far."""
+    """Stage, share, and the words so far; or the place in the line."""
+    if progress.ahead is not None:
+        return _place_text(progress.ahead, progress.wait_s, locale)
     stage = text("progress.waiting" if progress.waiting else f"progress.{progress.stage}", locale)
     lines = [f"**{stage}** …"]
     if progress.fraction is not None:
@@ -42,6 +45,14 @@ def progress_text(progress: Progress, locale: str) -> str:
         tail = words if len(words) <= _SHOWN_WORDS else f"… {words[-_SHOWN_WORDS:]}"
         lines.append(f"> {escape_markdown(tail)}")
     return "\n".join(lines)
+
+
+def _place_text(ahead: int, wait_s: float | None, locale: str) -> str:
+    place = text("progress.in_line.next", locale)
+    if ahead:
+        place = counted("progress.in_line.ahead", ahead, locale)
+    wait = [text("progress.in_line.wait", locale, wait=about(wait_s, locale))] if wait_s else []
+    return f"**{text('progress.in_line', locale)}** … {', '.join((place, *wait))}"
 
 
 class ProgressMessage:

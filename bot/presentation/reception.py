@@ -3,34 +3,38 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
+import discord
 from loguru import logger
 
 from bot.core.errors import OWN_DOING, EarshotError, ErrorKind, reference_of
 from bot.core.languages import parse_language
-from bot.core.models import Request, TranscriptionOptions
-from bot.presentation.courier import Placeholder
+from bot.core.models import Reply, Request, TranscriptionOptions
+from bot.presentation.courier import COLOUR, Arrival, Placeholder, address_of
+from bot.presentation.messages import text
 from bot.presentation.network import UNDELIVERED
 from bot.presentation.progress import ProgressMessage
 from bot.presentation.replies import error_answer, reply_answer
 from bot.presentation.requests import asker_of
+from bot.presentation.views import cancel_view
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    import discord
-
     from bot.core.desk import Desk
-    from bot.core.models import Reply, Source
+    from bot.core.dispatch import Dispatch
+    from bot.core.models import Source
     from bot.presentation.courier import Courier
     from bot.presentation.moderation import AccessPolicy
     from bot.presentation.replies import Answer
     from bot.presentation.requests import Ask
+    from bot.presentation.watches import Watches
 
-    Work = Callable[[Placeholder, str], Awaitable[Answer]]
-    """Gets the placeholder and the request's id."""
+    Work = Callable[[Placeholder, str], Awaitable[Answer | None]]
+    """Gets the placeholder and the request's id; gives None where the answer comes by itself."""
 
 
 class Interrupted(EarshotError):
@@ -38,6 +42,10 @@ class Interrupted(EarshotError):
 
     key = "error.interrupted"
     kind = ErrorKind.TEMPORARY
+
+
+class _GoesOn(Exception):
+    """The process ends, and a job goes on without it."""
 
 
 class DiscordFailed(EarshotError):
@@ -51,26 +59,35 @@ class Reception:
     """Answers interactions.
 
     Args:
-        desk: answers requests.
-        courier: brings the answer.
+        desk: told of what arrived.
+        dispatch: makes jobs of requests.
+        watches: where those are watched.
+        courier: brings answers that are no job's.
         policy: who may ask at all.
-        clock: seconds from any beginning, never going back.
+        outlived: whether jobs outlive this process.
+        now: Unix time in seconds.
         new_id: makes ids for requests: hexadecimal, 8 to 24 characters, not to be guessed.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one argument a port
         self,
         desk: Desk,
+        dispatch: Dispatch,
+        watches: Watches,
         courier: Courier,
         policy: AccessPolicy,
         *,
-        clock: Callable[[], float],
+        outlived: bool,
+        now: Callable[[], float],
         new_id: Callable[[], str],
     ) -> None:
         self._desk = desk
+        self._dispatch = dispatch
+        self._watches = watches
         self._courier = courier
         self._policy = policy
-        self._clock = clock
+        self._outlived = outlived
+        self._now = now
         self._new_id = new_id
         self._under_way: set[asyncio.Task[object]] = set()
         self._closing = False
@@ -86,7 +103,7 @@ class Reception:
             ask: what to make of it.
         """
 
-        async def work(placeholder: Placeholder, request_id: str) -> Answer:
+        async def work(placeholder: Placeholder, request_id: str) -> Answer | None:
             try:
                 source = await find_source()
             except UNDELIVERED as exc:
@@ -102,8 +119,10 @@ class Reception:
                 private=ask.private,
             )
             reply = await self._run(request, placeholder)
+            if reply is None:
+                return None
             logger.info("answered in {:.1f} s", reply.seconds)
-            return reply_answer(reply, locale=placeholder.locale)
+            return reply_answer(reply, locale=placeholder.address.locale)
 
         await self._serve(interaction, work, private=ask.private)
 
@@ -133,21 +152,28 @@ class Reception:
         request_id = self._new_id()
         with logger.contextualize(request_id=request_id):
             try:
-                await interaction.response.defer(ephemeral=private, thinking=True)
-                placeholder = Placeholder(interaction, private=private, clock=self._clock)
-                answer = await self._answer(placeholder, work, request_id)
-                await self._deliver(placeholder, answer, request_id)
+                deferred = await interaction.response.defer(ephemeral=private, thinking=True)
+                message_id = deferred.message_id if deferred else None
+                address = address_of(interaction, private=private, now=self._now(), placeholder_id=message_id)
+                placeholder = Placeholder(interaction.client, address, now=self._now)
+                answer = await self._answer(interaction, placeholder, work, request_id)
+                if answer is not None:
+                    await self._deliver(placeholder, answer, request_id)
             except UNDELIVERED as exc:
                 logger.warning("could not be acknowledged, or came too late: {!r}", exc)
             finally:
                 self._under_way.discard(task)
 
-    async def _answer(self, placeholder: Placeholder, work: Work, request_id: str) -> Answer:
+    async def _answer(
+        self, interaction: discord.Interaction, placeholder: Placeholder, work: Work, request_id: str
+    ) -> Answer | None:
         """What ``work`` gives, or the sentence that tells why it gives nothing."""
-        told = partial(error_answer, reference=reference_of(request_id), locale=placeholder.locale)
+        told = partial(error_answer, reference=reference_of(request_id), locale=placeholder.address.locale)
         try:
-            self._let_in(placeholder)
+            self._let_in(interaction)
             return await work(placeholder, request_id)
+        except _GoesOn:
+            return None
         except asyncio.CancelledError:
             if not self._closing:
                 raise
@@ -161,20 +187,45 @@ class Reception:
         logger.opt(exception=error.__cause__).log(level, "answered with {}: {}", error.key, error.detail)
         return told(error)
 
-    def _let_in(self, placeholder: Placeholder) -> None:
+    def _let_in(self, interaction: discord.Interaction) -> None:
         if self._closing:
             raise Interrupted("before it began")
-        self._policy.check(placeholder.interaction)
+        self._policy.check(interaction)
 
-    async def _run(self, request: Request, placeholder: Placeholder) -> Reply:
-        reply: Reply | None = None
-        try:
-            async with ProgressMessage(placeholder.show, locale=placeholder.locale) as progress:
-                reply = await self._desk.serve(request, progress.observe)
-        except asyncio.CancelledError:
-            # Cancelled between the result and its delivery: what is there is delivered.
-            if reply is None:
-                raise
+    async def _run(self, request: Request, placeholder: Placeholder) -> Reply | None:
+        """A reply that was made here; None where a job's comes, or came, by itself."""
+        locale = placeholder.address.locale
+        view = cancel_view(request.id, locale)
+
+        async def show(embed: discord.Embed) -> None:
+            await placeholder.show(embed, view)
+
+        reply, is_job = None, False
+        progress = ProgressMessage(show, locale=locale)
+        with self._watches.on(request.id, progress.observe) as watch:
+            try:
+                async with progress:
+                    taken = await self._dispatch.accept(request, placeholder.address, watch.observe)
+                    if isinstance(taken, Reply):
+                        reply = taken
+                    else:
+                        is_job, watch.record = True, taken
+                        await watch.over(self._dispatch.forward(taken, watch.observe))
+            except asyncio.CancelledError:
+                if self._closing and is_job and self._outlived:
+                    if not watch.is_over:
+                        title = text("progress.title", locale)
+                        restarting = discord.Embed(title=title, description=text("progress.restarting", locale))
+                        with suppress(*UNDELIVERED):
+                            await placeholder.show(restarting, view)
+                    raise _GoesOn from None
+                # Cancelled between the result and its delivery: what is there is delivered.
+                if reply is None:
+                    raise
+        if watch.gone:
+            forgotten = discord.Embed(description=text("progress.forgotten", locale), colour=COLOUR)
+            with suppress(*UNDELIVERED):
+                await placeholder.show(forgotten)
         return reply
 
     async def _deliver(self, placeholder: Placeholder, answer: Answer, request_id: str) -> None:
@@ -184,5 +235,5 @@ class Reception:
         except asyncio.CancelledError:
             await delivery
             raise
-        if arrival is not None and answer.request_id is not None:
+        if isinstance(arrival, Arrival) and answer.request_id is not None:
             await self._desk.delivered(answer.request_id, url=arrival.url)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from bot.core.errors import OWN_DOING, CourtesyExceeded, Overloaded, QuotaExceeded
 from bot.core.languages import language_name
-from bot.core.models import KeptTranscript, NoteKey, Stage, Task
+from bot.core.models import KeptTranscript, NoteKey, Task
 from bot.core.rendering import FileLabels, TranscriptFormat, clock_time, escape_markdown, transcript_file
+from bot.presentation.lacks import EXTRACT_LACKS, has_models, is_refused, lack_of, may_give_more
 from bot.presentation.links import unmasked
 from bot.presentation.messages import text
 from bot.presentation.times import about, counted, moment, whole
@@ -45,8 +45,8 @@ _RESULT_STATES: Final = {
     NoteKey.INPUT_CUT: "beginning",
 }
 
-EXTRACT_LACKS: Final = 1e9
-"""What an extract lacks: more than any recording has seconds."""
+_REFUSABLE: Final = frozenset({NoteKey.RESULT_MISSING, NoteKey.TEMPLATE_USED, NoteKey.PART_MISSING})
+"""Notes that say of what no model answered why not, where all of them refuse."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,7 +165,7 @@ def reply_answer(reply: Reply, *, locale: str) -> Answer:
         files=files,
         transcript_id=reply.transcript_id,
         request_id=reply.request.id,
-        incomplete=reply if _may_give_more(reply) else None,
+        incomplete=reply if may_give_more(reply) else None,
     )
 
 
@@ -174,37 +174,6 @@ def updated_answer(reply: Reply, *, locale: str) -> Answer:
     answer = reply_answer(reply, locale=locale)
     said = text("result.updated", locale, model=reply.model or "-")
     return replace(answer, footer="\n".join(filter(None, (said, answer.footer))))
-
-
-def lack_of(notes: tuple[Note, ...]) -> float:
-    """How far a result with such notes is from what was asked for: 0 is all of it, infinity nothing."""
-    return sum(_lack(note) for note in notes)
-
-
-def _lack(note: Note) -> float:
-    match note.key:
-        case NoteKey.RESULT_MISSING:
-            return math.inf
-        case NoteKey.TEMPLATE_USED:
-            return EXTRACT_LACKS
-        case NoteKey.PART_MISSING:
-            return 1.0 + float(note.values["end_s"]) - float(note.values["start_s"])
-        case NoteKey.PARTS_NOT_JOINED:
-            return 1.0
-        case _:
-            return 0.0
-
-
-def _may_give_more(reply: Reply) -> bool:
-    """Whether making it again may: something is missing, there are models, and the transcript is kept."""
-    can_be_made = reply.mode is not None and reply.transcript_id is not None
-    return can_be_made and lack_of(reply.notes) > 0 and _has_models(reply)
-
-
-def _has_models(reply: Reply) -> bool:
-    """Whether models were asked: the stage names those that failed, the template first where there are none."""
-    stage = reply.stages.get(Stage.COMPLETE)
-    return stage is not None and bool(stage.detail) and not stage.detail.startswith("template: ")
 
 
 def attached_transcript(transcript: Transcript, file_format: TranscriptFormat, locale: str) -> bytes:
@@ -219,10 +188,10 @@ def attached_transcript(transcript: Transcript, file_format: TranscriptFormat, l
     return transcript_file(transcript, file_format, note_lines=lines, labels=labels)
 
 
-def note_line(note: Note, locale: str) -> str:
-    """The sentence of a note."""
+def note_line(note: Note, locale: str, *, because: str = "") -> str:
+    """The sentence of a note; ``because`` chooses one that says more."""
     values = {name: _note_value(name, value) for name, value in note.values.items()}
-    return text(f"note.{note.key}", locale, **values)
+    return text(f"note.{note.key}{because}", locale, **values)
 
 
 def _note_value(name: str, value: str | float) -> str:
@@ -240,11 +209,11 @@ def _note_value(name: str, value: str | float) -> str:
 def _loud_notes(reply: Reply, locale: str) -> list[str]:
     lines: list[str] = []
     for note in reply.notes:
-        line = note_line(note, locale)
-        if note.key is NoteKey.TEMPLATE_USED and not _has_models(reply):
-            line = text("note.template_used.no_model", locale)
+        because = ".refused" if note.key in _REFUSABLE and is_refused(reply) else ""
+        if note.key is NoteKey.TEMPLATE_USED and not has_models(reply):
+            because = ".no_model"
         if note.key not in _QUIET_NOTES:
-            lines.append(f"⚠️ {line}")
+            lines.append(f"⚠️ {note_line(note, locale, because=because)}")
     return lines
 
 
@@ -261,10 +230,19 @@ def _states(reply: Reply, locale: str) -> list[str]:
 
 
 def _warnings(reply: Reply, locale: str) -> list[Field]:
-    lines = _loud_notes(reply, locale)
-    if _may_give_more(reply):
-        lines.append(text("retry.hint", locale))
-    return [Field(name=CONTINUED, value="\n".join(lines)[:MAX_FIELD], inline=False)] if lines else []
+    hint = [text("retry.hint", locale)] if may_give_more(reply) else []
+    lines = _within(MAX_FIELD - sum(len(line) + 1 for line in hint), _loud_notes(reply, locale), locale) + hint
+    return [Field(name=CONTINUED, value="\n".join(lines), inline=False)] if lines else []
+
+
+def _within(room: int, lines: list[str], locale: str) -> list[str]:
+    """As many lines as fit into so many characters; the last one then says how many do not."""
+    shown = lines
+    for left in range(1, len(lines) + 1):
+        if len("\n".join(shown)) <= room:
+            break
+        shown = [*lines[:-left], text("note.more", locale, count=left)]
+    return shown
 
 
 def _title(reply: Reply, locale: str) -> str:

@@ -4,18 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from bot.core.entries import reply_of
 from bot.core.languages import language_name
-from bot.core.models import (
-    AudioLink,
-    Cached,
-    KeptTranscript,
-    Reply,
-    Request,
-    StageReport,
-    Task,
-    TranscriptionOptions,
-)
-from bot.core.records import RequestState, SourceKind
+from bot.core.models import Task
+from bot.core.records import RequestState
 from bot.core.rendering import escape_markdown, spoken_line
 from bot.presentation.links import unmasked
 from bot.presentation.listing import fitting
@@ -26,7 +18,7 @@ from bot.presentation.times import calendar_time, moment
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from bot.core.models import Source, Transcript
+    from bot.core.models import Transcript
     from bot.core.records import RequestRecord
 
 _SHOWN: Final = 3_800
@@ -109,7 +101,7 @@ def record_answer(record: RequestRecord, transcript: Transcript | None, *, local
     match record.state:
         case RequestState.RUNNING:
             return Answer(description=text("results.open.running", locale))
-        case RequestState.FAILED | RequestState.INTERRUPTED:
+        case RequestState.FAILED | RequestState.INTERRUPTED | RequestState.CANCELLED:
             sentences = [text(f"results.open.{record.state}", locale), *_cause(record, locale)]
             return Answer(description="\n".join(sentences), request_id=record.id, is_error=True)
         case _ if transcript is not None:
@@ -124,35 +116,6 @@ def deleted_answer(record: RequestRecord, *, locale: str) -> Answer:
     if record.transcript_id is not None:
         lines.append(text(f"results.deleted.{'own' if record.transcript_id == record.id else 'shared'}", locale))
     return Answer(description="\n".join((*lines, text("results.deleted.posted", locale))))
-
-
-def reply_of(record: RequestRecord, transcript: Transcript) -> Reply:
-    """The reply that a record was made of."""
-    source: Source = AudioLink(url="", filename=record.filename)
-    if record.source is SourceKind.TRANSCRIPT:
-        source = KeptTranscript(id=record.transcript_id or record.id)
-    return Reply(
-        request=Request(
-            id=record.id,
-            source=source,
-            mode=record.wanted_mode,
-            options=TranscriptionOptions(language=record.language, task=record.task),
-            private=record.private,
-        ),
-        transcript=transcript,
-        transcript_id=record.transcript_id,
-        mode=record.mode,
-        routing=None,
-        result=record.result.result() if record.result else None,
-        model=(record.result.model or None) if record.result else None,
-        stages={
-            stage: StageReport(status=report.status, seconds=report.seconds, detail=report.detail)
-            for stage, report in record.stages.items()
-        },
-        notes=record.notes,
-        cached=Cached(transcript=record.cached_transcript, completion=record.cached_completion),
-        audio_sha256=record.audio_sha256,
-    )
 
 
 def _without_transcript(record: RequestRecord, locale: str) -> Answer:

@@ -140,3 +140,28 @@ class RetryButton(Lasting[discord.ui.Button[Any]], template=r"earshot:retry:(?P<
     async def callback(self, interaction: discord.Interaction[Any]) -> None:
         """Pass it on, with the id of the request."""
         interaction.client.dispatch("retry", interaction, self._request_id)
+
+
+class CancelButton(Lasting[discord.ui.Button[Any]], template=r"earshot:cancel:(?P<id>[0-9a-f]{8,64})"):
+    """Stops a request. What does it is told by an event, ``cancel``."""
+
+    def __init__(self, request_id: str, locale: str) -> None:
+        self._request_id = request_id
+        super().__init__(
+            discord.ui.Button(
+                style=discord.ButtonStyle.secondary,
+                label=text("cancel.button", locale),
+                custom_id=f"earshot:cancel:{request_id}",
+            )
+        )
+
+    async def callback(self, interaction: discord.Interaction[Any]) -> None:
+        """Pass it on, with the id of the request."""
+        interaction.client.dispatch("cancel", interaction, self._request_id)
+
+
+def cancel_view(request_id: str, locale: str) -> discord.ui.View:
+    """What can be clicked while a request is under way."""
+    view = discord.ui.View(timeout=None)
+    view.add_item(CancelButton(request_id, locale))
+    return view

@@ -74,7 +74,7 @@ async def test_a_chunk_that_fails_is_a_note_and_the_rest_a_result() -> None:
     assert re.findall(r"Of (\d)\.", sent) == list("1235678")
     (note,) = completion.notes
     assert note.key is NoteKey.PART_MISSING
-    assert note_line(note, "en-US").startswith("0:06-0:08 is missing: the model did not answer.")
+    assert note_line(note, "en-US").startswith("0:06-0:08 is missing: the model did not answer")
 
 
 async def test_the_limit_is_of_each_completion_and_not_of_all() -> None:

@@ -368,7 +368,7 @@ async def test_those_that_are_gone_leave_the_index_and_damaged_ones_are_left_out
         await requests.put(a_record(number), keep_s=DAY_S)
     await documents.delete(keys.request(a_record(0).id))
     await documents.put(keys.request(a_record(1).id), b"{", DAY_S)
-    await documents.put(keys.request(a_record(2).id), b'{"schema_version": 2}', DAY_S)
+    await documents.put(keys.request(a_record(2).id), b'{"schema_version": 3}', DAY_S)
     assert await requests.of_member(GUILD, MEMBER) == [a_record(3)]
     assert await requests.ids(GUILD, MEMBER) == [a_record(number).id for number in (3, 2, 1)]
     with pytest.raises(NotFound):
@@ -423,7 +423,7 @@ async def test_a_result_that_is_too_large_costs_the_result_only(requests: Stored
     await requests.put(a_record(result=result), keep_s=DAY_S)
     assert await requests.get(a_record().id) == a_record()
     with pytest.raises(RecordInvalid):
-        await requests.put(a_record(token="x" * MAX_RECORD_BYTES), keep_s=DAY_S)
+        await requests.put(a_record(answer_url="x" * MAX_RECORD_BYTES), keep_s=DAY_S)
 
 
 # --- deliveries -----------------------------------------------------------------------------------------------------

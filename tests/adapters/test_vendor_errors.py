@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import inspect
 import io
 import json
+import pkgutil
 import shutil
 import ssl
 import traceback
@@ -21,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import av.error
 import ctranslate2
+import docket
 import faster_whisper
 import pytest
 import redis.exceptions
@@ -32,6 +35,7 @@ from bot.adapters.decoder import child as decoder_child
 from bot.adapters.decoder.judgement import Ended, judge
 from bot.adapters.decoder.report import Orders, Outcome, Report
 from bot.adapters.discord_cdn import DiscordCdnFetcher, FetchLimits
+from bot.adapters.jobs import DocketJobs
 from bot.adapters.local_files import LocalFileFetcher
 from bot.adapters.redis.connections import LISTENING, QUICK, STEADY, RedisServer, Way
 from bot.adapters.spool import FileSpool
@@ -49,6 +53,7 @@ from bot.core.errors import (
     StoreUnavailable,
     TranscriberCrashed,
 )
+from bot.core.jobs import Lane
 from bot.core.models import AudioFile, AudioLink, FetchedAudio, Task
 from tests import audio
 from tests.adapters.scripted_link import asking
@@ -107,6 +112,48 @@ async def test_every_error_of_redis_is_mapped(kind: type[Exception], way: Way) -
     assert caught.value.kind is ErrorKind.TEMPORARY
     assert caught.value.detail.startswith("store: ")
     await server.aclose()
+
+
+# --- docket -------------------------------------------------------------------------------------------------------
+
+OF_FEATURES_NOT_USED = {"AdmissionBlocked", "ConcurrencyBlocked", "ForcedRetry", "ExecutionCancelled"}
+"""What docket raises within a job whose function asks for limits or retries, or where results are asked for."""
+
+
+class FailingServer(RedisServer):
+    """A store of which docket gets clients whose scripts fail."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__("unix:///nowhere", role="store", clock=FakeClock())
+        self._error = error
+
+    def client(self, way: Way) -> Any:
+        super().client(way)
+        return SimpleNamespace(evalsha=self._fail, script_load=self._fail)
+
+    async def _fail(self, *_: object) -> None:
+        raise self._error
+
+
+def test_dockets_own_errors_are_of_features_that_are_not_used() -> None:
+    names = {name for _, name, _ in pkgutil.walk_packages(docket.__path__, "docket.")}
+    names -= {"docket.__main__", "docket._prometheus_exporter"}  # a program, and what needs packages of its own
+    modules = [importlib.import_module(name) for name in names]
+    own = {kind for module in modules for kind in exceptions_of(module) if kind.__module__.startswith("docket.")}
+    assert named(own) == OF_FEATURES_NOT_USED
+
+
+@pytest.mark.parametrize("wish", ["submit", "cancel"])
+@pytest.mark.parametrize(
+    "kind", dict.fromkeys([*every(redis.exceptions.RedisError), *OS_ERRORS]), ids=lambda kind: kind.__name__
+)
+async def test_every_error_that_docket_meets_is_mapped(kind: type[Exception], wish: str) -> None:
+    server = FailingServer(redis_error(kind))
+    async with DocketJobs(server, "unix:///nowhere") as jobs:
+        with pytest.raises(StoreUnavailable) as caught:
+            await getattr(jobs, wish)("a", Lane.INTERACTIVE)
+    assert caught.value.kind is ErrorKind.TEMPORARY
+    assert caught.value.detail.startswith("store: ")
 
 
 # --- aiohttp ------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bot import log
 from bot.adapters.local_files import LocalFileFetcher
-from bot.bootstrap.gateway import build_desk
+from bot.bootstrap.desk import build_desk, build_fair_use
 from bot.bootstrap.services import open_core
 from bot.bootstrap.state import open_state
 from bot.core.load import ReadOnly
@@ -41,7 +41,8 @@ async def run(crowd: Crowd) -> dict[str, object]:
         open_state(settings) as state,
         open_core(settings, state, lambda spool, limit: LocalFileFetcher(spool, max_bytes=limit)) as core,
     ):
-        desk = build_desk(settings, core, state, read_only=ReadOnly(core.load, enter_s=3_600))
+        read_only = ReadOnly(core.load, enter_s=3_600)
+        desk = build_desk(settings, core, state, fair_use=build_fair_use(settings, state), read_only=read_only)
         members = range(crowd.first, crowd.first + crowd.count)
         replies = await asyncio.gather(
             *(

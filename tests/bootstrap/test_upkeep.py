@@ -176,7 +176,7 @@ async def test_strained_stages_are_told_and_end_new_work_until_one_succeeds(
     clock = FakeClock()
     health = Health((STAGES,), clock)
     watch = StateWatch(state, Health(STATE_PARTS, clock))
-    read_only = ReadOnly(StrainedLoad(Load(places=1, clock=clock), watch, state.stages, full_s=600), enter_s=600)
+    read_only = ReadOnly(StrainedLoad((Load(places=1, clock=clock),), watch, state.stages, full_s=600), enter_s=600)
     async with open_state(settings) as other, running(watch_stages(state.stages, health)):
         await until(lambda: health.ready)
         assert read_only.look() is None

@@ -18,6 +18,7 @@ from bot.core import errors
 from bot.core.caching import (
     COMPLETION,
     NEGATIVE_S,
+    POISON_S,
     TRANSCRIPT_S,
     News,
     OnNews,
@@ -40,6 +41,7 @@ from bot.core.errors import (
     NotCached,
     QuotaExceeded,
     RecordInvalid,
+    TranscriberCrashed,
     TranscriptionFailed,
 )
 from bot.core.models import ModeResult, Note, NoteKey, Task, Transcript, TranscriptionOptions
@@ -269,7 +271,20 @@ async def test_input_that_cannot_be_used_is_remembered_briefly() -> None:
     assert await town.once(town.work()) == (HEARD, False)
 
 
-@pytest.mark.parametrize("error", [cls for cls in the_tree() if not issubclass(cls, BadInput | QuotaExceeded)])
+async def test_audio_that_crashed_the_transcriber_is_not_tried_again_for_a_while() -> None:
+    town = Town()
+    for _ in range(3):
+        with pytest.raises(TranscriberCrashed):
+            await town.once(town.work(TranscriberCrashed("signal 11")))
+    assert town.runs == 1
+    town.clock.now += POISON_S
+    assert await town.once(town.work()) == (HEARD, False)
+
+
+REMEMBERED = BadInput | QuotaExceeded | TranscriberCrashed
+
+
+@pytest.mark.parametrize("error", [cls for cls in the_tree() if not issubclass(cls, REMEMBERED)])
 async def test_every_other_error_reaches_those_who_waited_and_is_not_remembered(error: type[EarshotError]) -> None:
     town, gate = Town(), asyncio.Event()
     asked = [asyncio.create_task(town.once(town.work(error("why"), gate=gate))) for _ in range(3)]

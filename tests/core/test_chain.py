@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bot.adapters.in_process.cache import InProcessCache
-from bot.core.chain import Chain, ChainPolicy
+from bot.adapters.in_process.stage_counts import InProcessStageCounts
+from bot.core.chain import SMART, Chain, ChainPolicy, Refusal, all_refuse
 from bot.core.circuits import PATIENCE, UNAVAILABLE_S, Circuits
 from bot.core.completion import Completion, CompletionTask
 from bot.core.errors import CompletionFailed, CompletionRateLimited, CompletionRefused, CompletionUnavailable, NotCached
 from bot.core.models import ModeResult, Note, NoteKey
 from bot.core.modes import ModelBlock
 from bot.core.prompts import Prompt
+from bot.core.stage_health import Outcome, StageHealth
 from tests.fakes import (
     HANG,
     BreaksOff,
@@ -62,7 +64,7 @@ async def test_a_failure_leads_to_the_next_and_is_remembered(error: type[Complet
     completion = await a_chain(*models).run(a_task(), on_text=ignore)
 
     assert completion.model == "b"
-    assert [str(attempt) for attempt in completion.failed] == ["a: down"]
+    assert [(attempt.model, attempt.why) for attempt in completion.failed] == [("a", "down")]
 
 
 async def test_notes_of_the_link_that_answered_are_kept() -> None:
@@ -113,6 +115,20 @@ async def test_when_all_fail_every_reason_is_told() -> None:
 
     with pytest.raises(CompletionFailed, match=r"^a: x; b: the answer was empty$"):
         await a_chain(*models).run(a_task(), on_text=ignore)
+
+
+@pytest.mark.parametrize("others", [CompletionRefused("too long"), CompletionFailed("x")])
+async def test_a_refusal_among_failures_is_told_apart(others: CompletionFailed) -> None:
+    models = [FakeCompletionModel(CompletionRefused("filtered"), name="a"), FakeCompletionModel(others, name="b")]
+    with pytest.raises(CompletionRefused) as told:
+        await a_chain(*models).run(a_task(), on_text=ignore)
+    assert all_refuse(told.value.detail) is isinstance(others, CompletionRefused)
+
+    completion = await a_chain(*models, FakeCompletionModel("Two.", name="c")).run(a_task(), on_text=ignore)
+    assert [isinstance(attempt, Refusal) for attempt in completion.failed] == [
+        True,
+        isinstance(others, CompletionRefused),
+    ]
 
 
 async def test_a_chain_without_links_fails() -> None:
@@ -428,6 +444,24 @@ async def test_one_that_is_always_silent_is_passed_over() -> None:
         await chain.run(a_task(f"Text {number}."), on_text=ignore)
     completion = await chain.run(a_task("One more."), on_text=ignore)
     assert [str(attempt) for attempt in completion.failed] == ["a: passed over: silent for too long"]
+
+
+async def test_one_that_is_given_up_counts_as_failing() -> None:
+    clock = FakeClock()
+    stages = StageHealth(InProcessStageCounts(now=clock, keep_s=7_200), now=clock, process="here")
+    models = [Slow("Never.", name="a"), FakeCompletionModel("Two.", name="b")]
+    chain = Chain(
+        {SMART: models},
+        shared=some_shared_work(),
+        circuits=Circuits(FakeCircuitStore(), now=clock),
+        policy=ChainPolicy(hedge_s=0.02, upgrade_s=0.0),
+        stages=stages,
+    )
+    assert (await chain.run(a_task(), on_text=ignore)).model == "b"
+    assert {(str(subject), outcome): count for (subject, outcome), count in stages.totals.items()} == {
+        ("a", Outcome.TEMPORARY): 1,
+        ("b", Outcome.OK): 1,
+    }
 
 
 async def test_one_that_thinks_for_long_is_not_held_to_have_failed() -> None:

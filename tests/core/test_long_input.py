@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bot.adapters.extractive import ExtractiveModel
-from bot.core.chunks import chunks_of, tokens_of
+from bot.core.chain import all_refuse
+from bot.core.chain_link import TOLD_CHARS
+from bot.core.chunks import chunks_of, size_of, tokens_of
 from bot.core.completion import Completion
-from bot.core.errors import CompletionFailed, NotCached
-from bot.core.long_input import AT_ONCE, TooMuchSaid, complete, status_of
+from bot.core.errors import CompletionFailed, CompletionRefused, NotCached
+from bot.core.long_input import TooMuchSaid, complete, status_of
+from bot.core.map_reduce import AT_ONCE
 from bot.core.models import KeptTranscript, ModeResult, Note, NoteKey, Request, StageStatus
 from bot.core.modes import ModelBlock
 from tests.fakes import a_chain, a_mode, a_transcript
@@ -33,6 +36,7 @@ class Reader:
     """A model that says which part it has read; "all" stands for answers put together, "whole" for a transcript.
 
     ``fails`` are those that it has no answer for; it is at most at work on ``most`` at a time, and waits for ``go``.
+    It refuses more than ``longest`` tokens, and what has the words ``refuses`` in it.
     """
 
     name = "reader"
@@ -45,6 +49,8 @@ class Reader:
         self.read: list[str] = []
         self.tasks: list[CompletionTask] = []
         self.go: Callable[[str], object] = lambda _part: True
+        self.longest = 1_000_000
+        self.refuses = "\0"
         self.running = self.most = 0
 
     async def complete(self, task: CompletionTask, *, on_text: Callable[[str], None]) -> Completion:
@@ -57,6 +63,8 @@ class Reader:
             await asyncio.sleep(0)
             if not self.go(part):
                 await until(lambda: self.go(part))
+            if tokens_of(task.prompt.user) > self.longest or self.refuses in task.prompt.user:
+                raise CompletionRefused("400")
             if part in self.fails:
                 raise CompletionFailed(f"no {part}")
         finally:
@@ -313,15 +321,163 @@ async def test_a_mode_may_refuse_what_is_too_long() -> None:
     assert (await asked.complete(a_transcript("Hello."))).result.text == "Of whole."
 
 
-async def test_a_request_that_is_cancelled_asks_no_more() -> None:
-    reader = Reader()
-    reader.go = lambda _part: False
+@pytest.mark.parametrize(("stops_at", "read"), [("1", AT_ONCE), ("some", 8 + AT_ONCE), ("all", 8 + 4 + 2 + 1)])
+async def test_a_request_that_is_cancelled_asks_no_more(stops_at: str, read: int) -> None:
+    reader = Reader(says=" So it is." * 60)
+    steps = ["1", "some", "all"]
+    before = steps[: steps.index(stops_at)]
+    reader.go = lambda part: part in before or (part.isdigit() and "1" in before)
     work = asyncio.create_task(Asked(a_chain(reader)).complete())
-    await until(lambda: len(reader.read) == AT_ONCE)
+    await until(lambda: len(reader.read) == read)
     work.cancel()
     with pytest.raises(asyncio.CancelledError):
         await work
-    assert (reader.running, len(reader.read)) == (0, AT_ONCE)
+    assert (reader.running, len(reader.read)) == (0, read)
+
+
+async def test_what_is_told_while_it_runs_is_not_longer_than_anybody_shows() -> None:
+    asked = Asked(a_chain(Reader(says=" So it is." * 300)))
+    await asked.complete()
+    told = [text for text, done in asked.progress if done is not None]
+    assert max(map(len, told)) == TOLD_CHARS
+
+
+# --- what is finished, or fails as a whole --------------------------------------------------------------------------
+
+
+async def test_what_is_finished_is_found_though_nobody_is_there_any_more() -> None:
+    reader = Reader(fails={"1", "2", "3"})
+    asked = Asked(a_chain(reader, ExtractiveModel()))
+    reader.go = lambda part: part != "3" or "5" in reader.read
+    first = await asked.complete()
+    assert (first.result.text, keys_of(first)) == ("Of all.", [NoteKey.PART_MISSING])
+
+    reader.go = lambda _part: reader.read[-3:] == ["1", "2", "3"]  # they fail in one moment
+    before = len(reader.read)
+    again = await asked.complete()
+    assert (again.result, again.notes) == (first.result, first.notes)
+    assert reader.read[before:] == ["1", "2", "3"]
+    assert (await asked.complete(only_cached=True)).result == first.result
+
+
+async def test_where_a_model_is_back_too_late_the_rest_is_said_to_be_missing() -> None:
+    reader = Reader(fails={"1", "2"})
+    two = a_transcript(*[segment.text for segment in LONG.segments[:2]])
+    completion = await Asked(a_chain(reader, ExtractiveModel())).complete(two)
+    assert completion.result.text == "Of whole."
+    assert [(note.key, note.values) for note in completion.notes] == [
+        (NoteKey.PART_MISSING, {"start_s": 2.0, "end_s": 4.0})
+    ]
+    assert status_of(completion) is StageStatus.PARTIAL
+
+
+async def test_a_part_in_which_people_talk_at_the_same_time_ends_with_the_last_of_them() -> None:
+    ends = (90.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0)
+    segments = tuple(segment.model_copy(update={"end": end}) for segment, end in zip(LONG.segments, ends, strict=True))
+    both = LONG.model_copy(update={"segments": segments, "duration_s": 90.0})
+
+    missing = await Asked(a_chain(Reader(fails={"1", "2"}))).complete(both)
+    assert [note.values for note in missing.notes] == [{"start_s": 0.0, "end_s": 90.0}]
+
+    reader = Reader(says=" So it is." * 60)
+    await Asked(a_chain(reader)).complete(both)
+    assert "**0:00-1:30**" in reader.tasks[-1].prompt.user
+    assert "**0:00-0:20**" not in reader.tasks[-1].prompt.user
+
+
+# --- what models refuse ---------------------------------------------------------------------------------------------
+
+ROOMY = a_mode(model=ModelBlock(max_input_tokens=2_000))
+"""Two chunks of four segments each; half of one has about 620 tokens."""
+SHORT = a_transcript(*[segment.text for segment in LONG.segments[:4]])
+"""One chunk, so that it is read at once."""
+
+
+async def test_a_part_that_is_too_long_for_the_model_is_read_in_smaller_ones() -> None:
+    reader = Reader()
+    reader.longest = 1_000
+    asked = Asked(a_chain(reader), ROOMY)
+    completion = await asked.complete()
+
+    assert (completion.result.text, completion.notes) == ("Of all.", ())
+    assert sorted(reader.read) == [*"111222", "all"], "each as a whole, and its halves"
+    assert re.findall(r"\*\*(.*)\*\*", reader.tasks[-1].prompt.user) == [
+        *("0:00-0:04", "0:04-0:08", "0:08-0:12", "0:12-0:16"),
+    ]
+    fractions = [done for _, done in asked.progress if done is not None]
+    assert fractions == sorted(fractions)
+    assert {0.25, 0.5, 0.75, 1.0} <= set(fractions)
+
+
+async def test_answers_are_put_together_in_no_more_than_the_model_takes() -> None:
+    reader = Reader(says=" So it is." * 200)
+    reader.longest = 1_000
+    completion = await Asked(a_chain(reader), ROOMY).complete()
+    assert completion.result.text == "Of all."
+    assert NoteKey.PARTS_NOT_JOINED not in keys_of(completion)
+
+
+@pytest.mark.parametrize("with_template", [True, False])
+async def test_what_the_mode_reads_at_once_may_be_too_long_for_the_model(with_template: bool) -> None:
+    reader = Reader()
+    reader.longest = 1_000
+    asked = Asked(a_chain(*(reader, *([ExtractiveModel()] if with_template else []))), ROOMY)
+    completion = await asked.complete(SHORT)
+    assert (completion.result.text, completion.notes) == ("Of all.", ())
+    assert reader.read == ["whole", "1", "2", "all"]
+
+    again = await asked.complete(SHORT, only_cached=True)
+    assert (again.result, again.cached) == (completion.result, True)
+    assert len(reader.read) == 4
+
+
+async def test_what_was_read_in_smaller_parts_is_found_again() -> None:
+    reader = Reader()
+    reader.longest = 1_000
+    asked = Asked(a_chain(reader), ROOMY)
+    completion = await asked.complete()
+    before = len(reader.read)
+    again = await asked.complete(only_cached=True)
+    assert (again.result, again.notes, again.cached, len(reader.read)) == (completion.result, (), True, before)
+
+
+async def test_of_what_is_refused_for_its_words_a_small_part_is_missing() -> None:
+    reader = Reader()
+    reader.refuses = "Number 3"
+    completion = await Asked(a_chain(reader), ROOMY).complete()
+    assert completion.result.text == "Of all."
+    assert [note.values for note in completion.notes] == [{"start_s": 6.0, "end_s": 8.0}]
+    assert all_refuse("; ".join(map(str, completion.failed)))
+
+
+@pytest.mark.parametrize("transcript", [LONG, SHORT], ids=["long", "short"])
+async def test_what_is_refused_in_every_part_is_an_extract_at_last(transcript: Transcript) -> None:
+    reader = Reader()
+    reader.longest = 0
+    completion = await Asked(a_chain(reader, ExtractiveModel()), ROOMY).complete(transcript)
+    assert keys_of(completion) == [NoteKey.TEMPLATE_USED]
+    assert all_refuse("; ".join(map(str, completion.failed)))
+    assert len(reader.read) <= 2 * 7 + 1, "a chunk, its halves and their halves; and the whole"
+
+    with pytest.raises(CompletionRefused) as refused:
+        await Asked(a_chain(reader), ROOMY).complete(transcript)
+    assert all_refuse(refused.value.detail)
+
+
+async def test_what_is_small_is_not_cut_when_it_is_refused() -> None:
+    reader = Reader()
+    reader.longest = 0
+    assert size_of(a_transcript("Hello.")) < 10
+    assert keys_of(await Asked(a_chain(reader, ExtractiveModel())).complete(a_transcript("Hello."))) == [
+        NoteKey.TEMPLATE_USED
+    ]
+    assert reader.read == ["whole"]
+
+
+def test_what_may_pass_is_no_refusal() -> None:
+    assert not all_refuse("a: refuses: 400; b: 503")
+    assert not all_refuse("a: APIConnectionError from ConnectionRefusedError")
+    assert not all_refuse("")
 
 
 def test_the_long_transcript_of_these_tests_is_as_they_say() -> None:

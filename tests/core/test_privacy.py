@@ -98,7 +98,7 @@ class Town:
             source=SourceKind.ATTACHMENT,
             filename=SAID,
             created_at=NOW + number,
-            token=SAID,
+            answer_url=SAID,
         )
 
     async def ended(self, record: RequestRecord) -> None:

@@ -10,16 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from bot.core.durable import DEEPEST, SHORT
 from bot.core.errors import RecordInvalid, RecordTooNew
-from bot.core.models import ModeRef, Note, NoteKey, Segment, Stage, StageStatus, Task, Transcript
+from bot.core.jobs import Lane
+from bot.core.models import AudioLink, ModeRef, Note, NoteKey, Segment, Stage, StageStatus, Task, Transcript
+from bot.core.orders import Address, LinkRecord, Order, SpooledRecord
 from bot.core.records import (
     AUDIT,
-    DEEPEST,
     DELIVERY,
     GUILD_SETTINGS,
     MAX_RECORD_BYTES,
     REQUEST,
-    SHORT,
     TRANSCRIPT,
     AuditEntry,
     Codec,
@@ -75,6 +76,30 @@ _settings = st.builds(
 _results = st.builds(
     ResultRecord, format=st.sampled_from(["markdown", "json"]), text=_texts, data=_json, model=st.just("o3")
 )
+_links = st.builds(
+    LinkRecord, url=_texts, filename=_texts, size=st.none() | st.integers(0, 1 << 40), declared_s=st.none() | _times
+)
+_orders = st.builds(
+    Order,
+    lane=st.sampled_from(Lane),
+    link=st.none() | _links,
+    spooled=st.none() | st.builds(SpooledRecord, key=_request_ids, sha256=st.just("0" * 64), size=st.integers(0, 99)),
+    kept=st.none() | _request_ids,
+    variables=st.dictionaries(_texts, _texts, max_size=2),
+    role_ids=st.lists(_ids, max_size=3).map(tuple),
+    scope=st.just("g1"),
+    keep_s=st.floats(1, 1e6),
+)
+_addresses = st.builds(
+    Address,
+    application_id=_ids,
+    token=st.just("aToken"),
+    token_ends_at=_times,
+    placeholder_id=st.none() | _ids,
+    channel_id=st.none() | _ids,
+    member_id=_ids,
+    file_limit=st.integers(0, 1 << 30),
+)
 _requests = st.builds(
     RequestRecord,
     id=_request_ids,
@@ -100,9 +125,10 @@ _requests = st.builds(
     result=st.none() | _results,
     cache_keys=st.lists(_texts, max_size=3).map(tuple),
     answer_url=st.none() | _texts,
-    token=st.none() | _texts,
-    token_ends_at=st.none() | _times,
-    placeholder_id=st.none() | _ids,
+    failure=st.none() | _texts,
+    order=st.none() | _orders,
+    address=st.none() | _addresses,
+    starts=st.integers(0, 9),
 )
 _deliveries = st.builds(
     Delivery,
@@ -146,7 +172,7 @@ def test_every_record_comes_back_as_it_was(kind: tuple[Codec[Any], BaseModel]) -
     raw = codec.encode(record)
     assert codec.decode(raw) == record
     assert codec.encode(codec.decode(raw)) == raw
-    assert json.loads(raw)["schema_version"] == 1
+    assert json.loads(raw)["schema_version"] == type(record).model_fields["schema_version"].default
 
 
 # --- versions -------------------------------------------------------------------------------------------------------
@@ -346,18 +372,37 @@ def test_a_long_detail_is_cut_rather_than_refused() -> None:
     assert a_request(filename="x" * 10_000).filename == "x" * SHORT
 
 
+def test_a_request_of_version_1_is_read() -> None:
+    old = json.loads(REQUEST.encode(a_request()))
+    for name in ("failure", "order", "address", "starts"):
+        del old[name]
+    old |= {"schema_version": 1, "token": None, "token_ends_at": None, "placeholder_id": None}
+    assert REQUEST.decode(json.dumps(old).encode()) == a_request()
+
+
 # --- secrets --------------------------------------------------------------------------------------------------------
 
 
+LINK: Final = LinkRecord(url=f"https://cdn.discordapp.com/a.ogg?hm={SECRET}", filename="a.ogg")
+
+
+def an_address() -> Address:
+    return Address(application_id=1, token=SECRET, token_ends_at=1_900.0, member_id=2, file_limit=10)
+
+
 def test_a_token_is_kept_and_never_shown() -> None:
-    record = a_request(token=SECRET, token_ends_at=1_900.0)
-    assert REQUEST.decode(REQUEST.encode(record)).token == SECRET
+    record = a_request(address=an_address(), order=Order(link=LINK, scope="g1", keep_s=60.0))
+    again = REQUEST.decode(REQUEST.encode(record))
+    assert again.address is not None
+    assert again.address.token == SECRET
+    assert again.order is not None
+    assert again.order.source == AudioLink(url=f"https://cdn.discordapp.com/a.ogg?hm={SECRET}", filename="a.ogg")
     assert SECRET not in repr(record)
     assert SECRET not in f"{record} {[record]} {record!s}"
 
 
 @pytest.mark.parametrize(
-    "fields", [{"token": [SECRET]}, {"toke": SECRET}, {"price": SECRET}, {"created_at": SECRET}, {"notes": SECRET}]
+    "fields", [{"error": [SECRET]}, {"toke": SECRET}, {"price": SECRET}, {"created_at": SECRET}, {"notes": SECRET}]
 )
 def test_no_error_shows_a_value(fields: dict[str, Any]) -> None:
     with pytest.raises(ValidationError) as refused:
@@ -368,7 +413,7 @@ def test_no_error_shows_a_value(fields: dict[str, Any]) -> None:
         REQUEST.decode(raw)
     assert SECRET not in _told(unreadable.value)
     with pytest.raises(RecordInvalid) as unwritable:
-        REQUEST.encode(a_request(token=SECRET).model_copy(update={"token": [SECRET]}))
+        REQUEST.encode(a_request().model_copy(update={"error": [SECRET]}))
     assert SECRET not in _told(unwritable.value)
 
 

@@ -72,7 +72,7 @@ def clip(town: Town, data: bytes | None = None) -> Attachment:
 
 def carries_the_result(body: Any) -> bool:
     """Whether an edit or a new message is more than progress: results alone have menus."""
-    return bool(isinstance(body, dict) and body.get("components"))
+    return isinstance(body, dict) and "earshot:files:" in str(body.get("components"))
 
 
 def carries_progress(body: Any) -> bool:

@@ -163,19 +163,48 @@ async def test_a_long_and_hostile_result_is_shown_whole_and_pings_nobody(own_tow
     assert "ask not what your country can do for you" in llm.requests[0]["messages"][1]["content"].lower()
 
 
-async def test_a_model_that_fails_hands_over_and_words_arrive_while_it_writes(own_town: Town) -> None:
+async def test_words_arrive_while_a_model_writes_and_a_restart_loses_nothing(own_town: Town) -> None:
     town = own_town
     async with scripted_llm() as llm:
-        llm.answers = (Fails(status=404, code="model_not_found"), Hangs(pieces=["The beginning", " of a summary."]))
-        async with town.process(OPENAI_BASE_URL=llm.url, LLM_CHAIN="gone,slow,template") as bot:
+        llm.answers = (
+            Fails(status=404, code="model_not_found"),
+            Hangs(pieces=["The beginning", " of a summary."]),
+            Streams(pieces=["The whole", " summary."]),
+        )
+        llm_settings = {"OPENAI_BASE_URL": llm.url, "LLM_CHAIN": "gone,slow,template"}
+        async with town.process(**llm_settings) as bot:
             await bot.ready(commands=COMMANDS)
             clip = town.simulator.cdn.upload("clip.ogg", audio.encoded("ogg"), content_type="audio/ogg")
             interaction = await town.ada.slash(town.channel, "summarize", audio=clip)
             await interaction.reply(lambda m: "The beginning of a summary." in m.text, within=PATIENCE_S)
             assert await bot.terminate() == 0
-            message = await interaction.reply(is_final)
-            assert "I was restarted in the middle of this" in message.text
-    assert [request["model"] for request in llm.requests] == ["gone", "slow"]
+            message = await interaction.reply(lambda m: "Nothing is lost" in m.text)
+            assert not is_final(message)
+        async with town.process(**llm_settings):
+            message = await answer(interaction)
+    assert "The whole summary." in message.text
+    assert len(town.channel.messages) == 1
+    # What was found out of the first model is known after the restart, too.
+    assert [request["model"] for request in llm.requests] == ["gone", "slow", "slow"]
+
+
+async def test_a_request_can_be_cancelled_by_whoever_asked(own_town: Town) -> None:
+    town = own_town
+    async with scripted_llm() as llm:
+        llm.answers = (Hangs(pieces=["The beginning"]),)
+        async with town.process(OPENAI_BASE_URL=llm.url, LLM_CHAIN="slow,template") as bot:
+            await bot.ready(commands=COMMANDS)
+            clip = town.simulator.cdn.upload("clip.ogg", audio.encoded("ogg"), content_type="audio/ogg")
+            interaction = await town.ada.slash(town.channel, "summarize", audio=clip)
+            message = await interaction.reply(lambda m: "The beginning" in m.text, within=PATIENCE_S)
+            somebody = town.guild.add_member("somebody")
+            refusal = await (await somebody.click(message, label="Cancel")).reply()
+            assert "can cancel it" in refusal.text
+            assert not is_final(message)
+            await town.ada.click(message, label="Cancel")
+            message = await answer(interaction)
+    assert message.text == "Cancelled."
+    assert not message.components
 
 
 async def test_progress_keeps_its_distance_and_does_not_go_back(own_town: Town) -> None:

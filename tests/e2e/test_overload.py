@@ -161,7 +161,7 @@ async def test_it_ends_too_when_the_work_fails(scene: Scene, company: Company) -
         return is_answered(interaction)
 
     await until(failed, within=PATIENCE_S)
-    assert "Listening failed" in (await answer(interaction)).text
+    assert "made my transcriber crash" in (await answer(interaction)).text
     await scene.presence("online")
     # The model that was killed while it was loaded counts as failed until it is loaded again.
     assert (await scene.load(ready=False))["state"] == "ok"

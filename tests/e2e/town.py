@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from tests.simulator.process import BotProcess
+from tests.simulator.process import RUN, BotProcess
 from tests.simulator.server import DiscordSimulator
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterator
+    from collections.abc import AsyncGenerator, Iterator, Sequence
 
     from tests.simulator.channels import Channel
     from tests.simulator.guilds import Guild
@@ -42,7 +42,7 @@ class Town:
     ada: Member
     data_dir: Path
 
-    def process(self, **settings: str) -> BotProcess:
+    def process(self, argv: Sequence[str] = RUN, **settings: str) -> BotProcess:
         """The bot, not started yet."""
         fixed = {
             "DATA_DIR": str(self.data_dir),
@@ -57,7 +57,7 @@ class Town:
             **dict.fromkeys(("OPENAI_API_KEY", "OPENAI_BASE_URL", "LLM_CHAIN", "WHISPER_MODEL", *REDIS), ""),
             **{name: os.environ[name] for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE") if name in os.environ},  # noqa: TID251 - a property of the machine
         }
-        return BotProcess(self.simulator, settings={**fixed, **settings})
+        return BotProcess(self.simulator, settings={**fixed, **settings}, argv=argv)
 
 
 @asynccontextmanager

@@ -218,7 +218,7 @@ class FakeCourier:
 
     async def deliver(self, placeholder: Placeholder, answer: Answer, *, nonce: str) -> None:  # noqa: ARG002 - the courier's
         self.answers.append(answer)
-        self.private.append(placeholder.private)
+        self.private.append(placeholder.address.private)
 
 
 class Counter:
@@ -226,10 +226,12 @@ class Counter:
 
     def __init__(self) -> None:
         self.courier = FakeCourier()
-        no_desk: Any = None
+        nothing: Any = None
         courier: Any = self.courier
         policy = AccessPolicy(allow_user_install=True)
-        self.reception = Reception(no_desk, courier, policy, clock=FakeClock(), new_id=lambda: "0" * 16)
+        self.reception = Reception(
+            *(nothing, nothing, nothing, courier, policy), outlived=True, now=FakeClock(), new_id=lambda: "0" * 16
+        )
 
     @property
     def answer(self) -> Answer:
@@ -254,6 +256,10 @@ def an_interaction(member: discord.Member | discord.User, **more: Any) -> Any:
             "channel_id": CHANNEL,
             "locale": LOCALE,
             "created_at": datetime.fromtimestamp(NOW, UTC),
+            "application_id": 1,
+            "token": "token",
+            "filesize_limit": 1_000,
+            "client": None,
             "is_guild_integration": lambda: guild is not None,
             "response": SimpleNamespace(defer=defer),
             **more,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from bot.core.chain import Refusal
 from bot.core.models import (
     Asker,
     KeptTranscript,
@@ -39,14 +40,19 @@ EXTRACT = Note(key=NoteKey.TEMPLATE_USED)
 GAP = Note(key=NoteKey.PART_MISSING, values={"start_s": 60.0, "end_s": 180.0})
 
 
-def a_partial(*notes: Note, request_id: str = ID, guild_id: int | None = GUILD) -> Reply:
-    """What a first try gave."""
+SMALLER_GAP = Note(key=NoteKey.PART_MISSING, values={"start_s": 60.0, "end_s": 90.0})
+FAILS = "gpt-4o: fails"
+REFUSES = str(Refusal(model="gpt-4o", why="filtered"))
+
+
+def a_partial(*notes: Note, request_id: str = ID, guild_id: int | None = GUILD, detail: str = FAILS) -> Reply:
+    """What a first try gave; ``detail`` tells of the models that gave no answer."""
     asker = Asker(guild_id=guild_id, channel_id=CHANNEL, member_id=ADA)
     request = Request(id=request_id, source=KeptTranscript(id=KEPT), mode="auto", asker=asker)
-    return answer_to(request, notes or (EXTRACT,))
+    return answer_to(request, notes or (EXTRACT,), detail)
 
 
-def answer_to(request: Request, notes: Sequence[Note] = ()) -> Reply:
+def answer_to(request: Request, notes: Sequence[Note] = (), detail: str = FAILS) -> Reply:
     model = "template" if EXTRACT in notes else "gpt-4o"
     return Reply(
         request=request,
@@ -56,11 +62,7 @@ def answer_to(request: Request, notes: Sequence[Note] = ()) -> Reply:
         routing=None,
         result=None if MISSING in notes else ModeResult(format="markdown", text=f"By {model}."),
         model=model,
-        stages={
-            Stage.COMPLETE: StageReport(
-                status=StageStatus.PARTIAL, seconds=0.1, detail="gpt-4o: fails" if notes else ""
-            )
-        },
+        stages={Stage.COMPLETE: StageReport(status=StageStatus.PARTIAL, seconds=0.1, detail=detail if notes else "")},
         notes=tuple(notes),
     )
 
@@ -86,26 +88,28 @@ def a_record(reply: Reply) -> RequestRecord:
 class ScriptedDesk:
     """Answers ``outcomes`` one after another, the last one from then on: notes, or an error that is raised.
 
-    What it answers is entered. While ``open`` is not set, it does not answer.
+    What it answers is entered, and where it fails, that. While ``open`` is not set, it does not answer. ``detail``
+    tells of the models that gave no answer.
     """
 
     def __init__(self, requests: FakeRequestLog) -> None:
-        self.outcomes: list[tuple[Note, ...] | Exception] = [()]
+        self.outcomes: Sequence[tuple[Note, ...] | Exception] = [()]
         self.requests = requests
         self.asked: list[Request] = []
         self.delivered_at: dict[str, str | None] = {}
         self.open = asyncio.Event()
         self.open.set()
+        self.detail = FAILS
 
     async def serve(self, request: Request, observer: Observer = nobody) -> Reply:
         self.asked.append(request)
         observer(Progress(stage=Stage.COMPLETE))
         await self.open.wait()
         outcome = self.outcomes[min(len(self.asked), len(self.outcomes)) - 1]
+        reply = answer_to(request, (MISSING,) if isinstance(outcome, Exception) else outcome, self.detail)
+        await self.requests.put(a_record(reply), keep_s=1.0)
         if isinstance(outcome, Exception):
             raise outcome
-        reply = answer_to(request, outcome)
-        await self.requests.put(a_record(reply), keep_s=1.0)
         return reply
 
     async def delivered(self, request_id: str, *, url: str | None) -> None:

@@ -7,43 +7,52 @@ from typing import TYPE_CHECKING, Any
 import discord
 import pytest
 
+from bot.adapters.in_process.progress_bus import InProcessProgressBus
+from bot.core.entries import begun
 from bot.core.errors import NotAudio, Overloaded, QuotaExceeded, StoreUnavailable
 from bot.core.models import AudioLink, Cached, Reply, Stage, StageReport, StageStatus
+from bot.core.orders import Order
 from bot.core.quotas import Verdict
 from bot.core.records import GuildSettings
 from bot.presentation.automatic import AT_A_TIME, IN_LINE, REFUSED, AutomaticTranscripts, rights_in
 from bot.presentation.messages import keys
 from bot.presentation.moderation import AccessPolicy
 from bot.presentation.settings_editor import TO_POST
+from bot.presentation.watches import Watches
 from cogs.automatic import Automatic
-from tests.fakes import HANG, FakeModeSource, a_transcript
+from tests.fakes import HANG, a_transcript
 from tests.presentation.guildhall import ADA, CHANNEL, GUILD, HELPERS, FakeSettingsStore, a_member
 from tests.waiting import until
 
 if TYPE_CHECKING:
     from bot.core.models import Request, Transcript
+    from bot.core.orders import Address
+    from bot.core.records import RequestRecord
 
 FORBIDDEN: Any = SimpleNamespace(status=403, reason="no")
 SAID = a_transcript("Hello [x](https://evil.example) @everyone.", language="de")
+JOB = object()
+"""Stands for an answer that a job makes."""
 BROKE = QuotaExceeded(
     Verdict(allowed=False, cost=1, remaining=0, retry_after_s=9, full_at=9, now=0, refused_by="bucket")
 )
 
 
-class FakeDesk:
+class FakeDispatch:
     """Answers with a transcript, raises, or does not answer until it is let."""
 
     def __init__(self, reply: Transcript | Exception | object = SAID) -> None:
         self.reply = reply
         self.requests: list[Request] = []
-        self.delivered_at: dict[str, str | None] = {}
+        self.addresses: list[Address] = []
+        self.forwarded: list[str] = []
         self.under_way = 0
         self.most_under_way = 0
         self.open = asyncio.Event()
 
-    async def serve(self, request: Request, observer: object) -> Reply:
-        assert callable(observer)
+    async def accept(self, request: Request, address: Address) -> Reply | RequestRecord:
         self.requests.append(request)
+        self.addresses.append(address)
         self.under_way += 1
         self.most_under_way = max(self.most_under_way, self.under_way)
         try:
@@ -53,6 +62,8 @@ class FakeDesk:
             self.under_way -= 1
         if isinstance(self.reply, Exception):
             raise self.reply
+        if self.reply is JOB:
+            return begun(request, price=1, now=1.0, order=Order.of(request), address=address)
         return Reply(
             request=request,
             transcript=SAID if self.reply is HANG else self.reply,  # pyright: ignore[reportArgumentType] - see above
@@ -65,8 +76,18 @@ class FakeDesk:
             cached=Cached(),
         )
 
-    async def delivered(self, request_id: str, *, url: str | None) -> None:
-        self.delivered_at[request_id] = url
+    async def forward(self, record: RequestRecord) -> None:
+        self.forwarded.append(record.id)
+
+
+class FakeAnswers:
+    """Remembers what it brought."""
+
+    def __init__(self) -> None:
+        self.brought: list[tuple[Reply, Address]] = []
+
+    async def bring(self, reply: Reply, address: Address) -> None:
+        self.brought.append((reply, address))
 
 
 class FakeMessage:
@@ -88,16 +109,9 @@ class FakeMessage:
             )
         ]
         self.message_snapshots: list[Any] = []
-        self.replies: list[dict[str, Any]] = []
         self.reactions: list[str] = []
         self.fails: Exception | None = None
         vars(self).update(more)
-
-    async def reply(self, **given: Any) -> Any:
-        if self.fails is not None:
-            raise self.fails
-        self.replies.append(given)
-        return SimpleNamespace(jump_url="https://discord.com/channels/1/2/3")
 
     async def add_reaction(self, emoji: str) -> None:
         if self.fails is not None:
@@ -108,16 +122,20 @@ class FakeMessage:
 class Channel:
     """A guild in which voice messages of one channel are written down."""
 
-    def __init__(self, desk: FakeDesk | None = None, policy: AccessPolicy | None = None) -> None:
-        self.desk = desk or FakeDesk()
+    def __init__(self, dispatch: FakeDispatch | None = None, policy: AccessPolicy | None = None) -> None:
+        self.dispatch = dispatch or FakeDispatch()
+        self.watches = Watches(InProcessProgressBus())
+        self.answers = FakeAnswers()
         self.store = FakeSettingsStore(kept={GUILD: GuildSettings(guild_id=GUILD, automatic_channels=(CHANNEL,))})
         self._ids = iter(range(1_000))
-        any_desk: Any = self.desk
+        requests: Any = self.dispatch
+        answers: Any = self.answers
         self.transcripts = AutomaticTranscripts(
-            any_desk,
+            requests,
+            self.watches,
+            answers,
             self.store,
             policy or AccessPolicy(),
-            FakeModeSource(),
             new_id=lambda: f"{next(self._ids):016x}",
         )
 
@@ -129,14 +147,8 @@ class Channel:
 
 async def test_a_voice_message_is_answered_with_what_was_said() -> None:
     channel = Channel()
-    message = await channel.post(FakeMessage())
-    (sent,) = message.replies
-    assert "Hello" in sent["embed"].description
-    assert "[x](" not in sent["embed"].description.replace("\\[", "")
-    assert sent["mention_author"] is False
-    assert sent["allowed_mentions"].to_dict() == {"parse": []}
-    assert [item.custom_id.split(":")[1] for item in sent["view"].children] == ["files", "redo"]
-    (request,) = channel.desk.requests
+    await channel.post(FakeMessage())
+    (request,) = channel.dispatch.requests
     assert (request.mode, request.private) == (None, False)
     assert request.source == AudioLink(
         url="https://cdn.discordapp.com/voice-message.ogg", filename="voice-message.ogg", size=100, declared_s=3.5
@@ -144,8 +156,22 @@ async def test_a_voice_message_is_answered_with_what_was_said() -> None:
     assert request.asker is not None
     assert (request.asker.guild_id, request.asker.channel_id, request.asker.member_id) == (GUILD, CHANNEL, ADA)
     assert request.asker.role_ids == {GUILD, HELPERS}, "its author pays, as their roles allow"
-    assert sent["nonce"] == request.id
-    assert channel.desk.delivered_at == {request.id: "https://discord.com/channels/1/2/3"}
+    ((reply, address),) = channel.answers.brought
+    assert reply.request.id == request.id
+    assert (address.reply_to, address.channel_id, address.guild_id) == (1, CHANNEL, GUILD)
+    assert (address.file_limit, address.locale, address.token) == (1_000, "en-US", "")
+
+
+async def test_of_a_job_the_answer_comes_by_itself() -> None:
+    channel = Channel(FakeDispatch(JOB))
+    task = asyncio.create_task(channel.post(FakeMessage()))
+    await until(lambda: channel.dispatch.forwarded)
+    (request_id,) = channel.dispatch.forwarded
+    assert [record.id for record in channel.watches.unheard_of] == [request_id]
+    assert not task.done(), "it keeps its place in the guild's line"
+    await channel.watches.make_way(request_id)
+    await task
+    assert channel.answers.brought == []
 
 
 @pytest.mark.parametrize(
@@ -163,15 +189,15 @@ async def test_a_voice_message_is_answered_with_what_was_said() -> None:
 async def test_what_nobody_wants_written_down_is_not(message: dict[str, Any]) -> None:
     channel = Channel()
     posted = await channel.post(FakeMessage(**message))
-    assert channel.desk.requests == []
-    assert (posted.replies, posted.reactions) == ([], [])
+    assert channel.dispatch.requests == []
+    assert posted.reactions == []
 
 
 async def test_a_guild_that_is_not_allowed_is_not_even_looked_up() -> None:
     channel = Channel(policy=AccessPolicy(allowed_guilds=frozenset({1})))
     channel.store.fails = AssertionError("it was looked up")
     await channel.post(FakeMessage())
-    assert channel.desk.requests == []
+    assert channel.dispatch.requests == []
 
 
 async def test_a_thread_is_part_of_its_channel() -> None:
@@ -179,7 +205,7 @@ async def test_a_thread_is_part_of_its_channel() -> None:
     thread.id, thread.parent_id = CHANNEL + 5, CHANNEL
     channel = Channel()
     await channel.post(FakeMessage(channel=thread))
-    assert channel.desk.requests
+    assert channel.dispatch.requests
 
 
 async def test_a_message_that_comes_twice_is_answered_once() -> None:
@@ -187,80 +213,62 @@ async def test_a_message_that_comes_twice_is_answered_once() -> None:
     for _ in range(3):
         await channel.post(FakeMessage())
     await channel.post(FakeMessage(2))
-    assert len(channel.desk.requests) == 2
+    assert len(channel.dispatch.requests) == 2
 
 
 async def test_two_at_the_same_moment_are_one() -> None:
     channel = Channel()
     await asyncio.gather(channel.post(FakeMessage()), channel.post(FakeMessage()))
-    assert len(channel.desk.requests) == 1
+    assert len(channel.dispatch.requests) == 1
 
 
 @pytest.mark.parametrize("error", [BROKE, Overloaded(wait_s=600.0)], ids=["quota", "overload"])
 async def test_a_refusal_is_a_reaction_and_no_more(error: Exception) -> None:
-    message = await Channel(FakeDesk(error)).post(FakeMessage())
-    assert (message.replies, message.reactions) == ([], [REFUSED])
+    channel = Channel(FakeDispatch(error))
+    message = await channel.post(FakeMessage())
+    assert (channel.answers.brought, message.reactions) == ([], [REFUSED])
     closed = FakeMessage(fails=discord.Forbidden(FORBIDDEN, "no"))
-    await Channel(FakeDesk(error)).post(closed)
+    await Channel(FakeDispatch(error)).post(closed)
     assert closed.reactions == []
 
 
 async def test_other_failures_are_not_seen() -> None:
-    message = await Channel(FakeDesk(NotAudio())).post(FakeMessage())
-    assert (message.replies, message.reactions) == ([], [])
+    channel = Channel(FakeDispatch(NotAudio()))
+    message = await channel.post(FakeMessage())
+    assert (channel.answers.brought, message.reactions) == ([], [])
     channel = Channel()
     channel.store.fails = StoreUnavailable()
     message = await channel.post(FakeMessage())
-    assert (channel.desk.requests, message.replies, message.reactions) == ([], [], [])
-
-
-@pytest.mark.parametrize("error", [discord.NotFound(FORBIDDEN, "gone"), OSError("reset")], ids=["deleted", "network"])
-async def test_an_answer_that_cannot_be_posted_has_not_arrived(error: Exception) -> None:
-    channel = Channel()
-    await channel.post(FakeMessage(fails=error))
-    assert len(channel.desk.requests) == 1
-    assert channel.desk.delivered_at == {}
-
-
-async def test_what_is_long_is_in_a_file_where_it_fits() -> None:
-    long = a_transcript(*("word " * 40 for _ in range(40)))
-    small = await Channel(FakeDesk(long)).post(FakeMessage())
-    assert small.replies[0]["files"] == []
-    assert "too large" in small.replies[0]["embed"].fields[-1].value
-    roomy = SimpleNamespace(id=GUILD, preferred_locale="en-US", filesize_limit=10_000_000)
-    large = await Channel(FakeDesk(long)).post(FakeMessage(guild=roomy))
-    (file,) = large.replies[0]["files"]
-    assert file.filename == "transcript.txt"
-    assert len(large.replies[0]["embed"]) <= 6_000
+    assert (channel.dispatch.requests, channel.answers.brought, message.reactions) == ([], [], [])
 
 
 async def test_a_guild_has_a_few_at_a_time_and_a_line_that_ends() -> None:
-    desk = FakeDesk(HANG)
-    channel = Channel(desk)
+    dispatch = FakeDispatch(HANG)
+    channel = Channel(dispatch)
     messages = [FakeMessage(number) for number in range(AT_A_TIME + IN_LINE + 3)]
     tasks = [asyncio.create_task(channel.post(message)) for message in messages]
     await until(lambda: sum(bool(message.reactions) for message in messages) == 3)
-    await until(lambda: len(desk.requests) == AT_A_TIME)
-    desk.open.set()
+    await until(lambda: len(dispatch.requests) == AT_A_TIME)
+    dispatch.open.set()
     await asyncio.gather(*tasks)
-    assert desk.most_under_way == AT_A_TIME
-    assert sum(len(message.replies) for message in messages) == AT_A_TIME + IN_LINE
+    assert dispatch.most_under_way == AT_A_TIME
+    assert len(channel.answers.brought) == AT_A_TIME + IN_LINE
     assert [message.reactions for message in messages[-3:]] == [[REFUSED]] * 3
     await channel.post(FakeMessage(10_000))
-    assert len(desk.requests) == AT_A_TIME + IN_LINE + 1, "and afterwards there is room again"
+    assert len(dispatch.requests) == AT_A_TIME + IN_LINE + 1, "and afterwards there is room again"
 
 
 async def test_other_guilds_do_not_wait() -> None:
-    desk = FakeDesk(HANG)
-    channel = Channel(desk)
+    dispatch = FakeDispatch(HANG)
+    channel = Channel(dispatch)
     other = GUILD + 1
     channel.store.kept[other] = GuildSettings(guild_id=other, automatic_channels=(CHANNEL,))
     elsewhere = SimpleNamespace(id=other, preferred_locale="en-US", filesize_limit=1_000)
     posted = [FakeMessage(number) for number in range(AT_A_TIME + 1)] + [FakeMessage(99, guild=elsewhere)]
     tasks = [asyncio.create_task(channel.post(message)) for message in posted]
-    await until(lambda: len(desk.requests) == AT_A_TIME + 1)
-    assert any(request.asker and request.asker.guild_id == other for request in desk.requests)
-    desk.open.set()
+    await until(lambda: len(dispatch.requests) == AT_A_TIME + 1)
+    assert any(request.asker and request.asker.guild_id == other for request in dispatch.requests)
+    dispatch.open.set()
     await asyncio.gather(*tasks)
 
 
@@ -277,4 +285,4 @@ async def test_the_operator_has_to_allow_it(allowed: bool) -> None:
     channel = Channel()
     message: Any = FakeMessage()
     await Automatic(channel.transcripts, automatic_allowed=allowed).on_message(message)
-    assert bool(channel.desk.requests) is allowed
+    assert bool(channel.dispatch.requests) is allowed

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import copy
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from bot.bootstrap.desk import build_desk, build_fair_use
 from bot.bootstrap.gateway import build_bot
+from bot.bootstrap.jobs import open_jobs
 from bot.bootstrap.services import open_core
 from bot.bootstrap.state import in_process_state
 from bot.core.health import Health
@@ -32,10 +34,13 @@ async def bot() -> AsyncIterator[EarshotBot]:
 async def a_bot(**environment: str) -> AsyncGenerator[EarshotBot]:
     """The bot with all its cogs, not connected to anything."""
     settings, state = Settings.from_env(environment), in_process_state()
-    async with open_core(settings, state, lambda _spool, _max_bytes: FakeFetcher()) as core:
-        bot = build_bot(
-            settings, core, state, read_only=ReadOnly(core.load, enter_s=600), health=Health((GATEWAY,), FakeClock())
-        )
+    fair_use, health = build_fair_use(settings, state), Health((GATEWAY,), FakeClock())
+    fetcher = FakeFetcher()
+    async with open_core(settings, state, lambda _spool, _max_bytes: fetcher) as core, AsyncExitStack() as stack:
+        read_only = ReadOnly(core.load, enter_s=600)
+        desk = build_desk(settings, core, state, fair_use=fair_use, read_only=read_only)
+        jobs = await stack.enter_async_context(open_jobs(core, state, desk))
+        bot = build_bot(settings, core, state, desk=desk, jobs=jobs, fair_use=fair_use, health=health)
         await bot.setup_hook()
         yield bot
         await bot.close()

@@ -9,7 +9,8 @@ import discord
 import pytest
 import stamina
 
-from bot.presentation.courier import TOKEN_LIFE_S, Arrival, Courier, PartialAnswer, Placeholder
+from bot.core.orders import Address
+from bot.presentation.courier import TOKEN_LIFE_S, Arrival, Courier, PartialAnswer, Placeholder, Undelivered
 from bot.presentation.replies import Answer, TextFile
 from tests.modes import SUMMARIZE
 from tests.presentation.guildhall import GUILD
@@ -54,34 +55,65 @@ class Way:
         return SimpleNamespace(id=1, jump_url=URL)
 
 
-class FakeChannel(discord.abc.Messageable):
+class FakeChannel:
+    """A channel, as far as an answer is concerned."""
+
     def __init__(self) -> None:
         self.way = Way()
 
-    async def send(self, content: str | None = None, **given: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride] - what the courier uses of it
+    async def send(self, content: str | None = None, **given: Any) -> Any:
         return await self.way(content, **given)
+
+    def get_partial_message(self, message_id: int, /) -> Any:
+        def to_reference(*, fail_if_not_exists: bool) -> tuple[int, bool]:
+            return message_id, fail_if_not_exists
+
+        return SimpleNamespace(id=message_id, jump_url=URL, to_reference=to_reference)
+
+
+class DoorPlaceholder(Placeholder):
+    """A placeholder that is edited in a way of its own."""
+
+    way: Way
+
+    async def edit(self, **content: Any) -> Any:
+        return await self.way(**content)
 
 
 class Street:
-    """An interaction, and the three ways on which an answer can go."""
+    """A placeholder, and the three ways on which an answer can go."""
 
-    def __init__(self, *, private: bool = False) -> None:
+    def __init__(self, *, private: bool = False, has_channel: bool = True, reply_to: int | None = None) -> None:
         self.clock = Clock()
         self.edit = Way()
         self.channel = FakeChannel()
         self.direct = Way()
-        self.member = SimpleNamespace(id=42, mention="<@42>", send=self.direct)
-        interaction: Any = SimpleNamespace(
-            locale="en-US",
-            filesize_limit=LIMIT,
-            user=self.member,
-            channel=self.channel,
-            edit_original_response=self.edit,
-            client=SimpleNamespace(dispatch=self.dispatch),
-        )
         self.told: list[tuple[str, PartialAnswer]] = []
-        self.placeholder = Placeholder(interaction, private=private, clock=self.clock)
-        self.arrival: Arrival | None = None
+        client: Any = SimpleNamespace(
+            get_partial_messageable=self.get_partial_messageable, create_dm=self.create_dm, dispatch=self.dispatch
+        )
+        address = Address(
+            application_id=1,
+            token="token",
+            token_ends_at=self.clock.now + TOKEN_LIFE_S,
+            reply_to=reply_to,
+            guild_id=GUILD,
+            channel_id=2 if has_channel else None,
+            member_id=42,
+            private=private,
+            file_limit=LIMIT,
+        )
+        self.placeholder = DoorPlaceholder(client, address, now=self.clock)
+        self.placeholder.way = self.edit
+        self.arrival: Arrival | Undelivered | None = None
+
+    def get_partial_messageable(self, channel_id: int, *, guild_id: int | None) -> FakeChannel:
+        assert (channel_id, guild_id) == (2, GUILD)
+        return self.channel
+
+    async def create_dm(self, user: discord.abc.Snowflake) -> Any:
+        assert user.id == 42
+        return SimpleNamespace(send=self.direct)
 
     def dispatch(self, event: str, answer: PartialAnswer) -> None:
         self.told.append((event, answer))
@@ -128,7 +160,7 @@ async def test_an_answer_goes_into_the_placeholder_while_its_token_lives(
     street.clock.now += passed_s
     assert await street.deliver() == arrived
     assert len(street.edit.tried) == arrived[0], "an ended token is not tried"
-    assert street.arrival is not None
+    assert isinstance(street.arrival, Arrival)
     assert street.arrival.url == (None if private else URL), "only what others see has a link"
 
 
@@ -187,6 +219,8 @@ async def test_a_member_who_cannot_be_reached_at_all_ends_nothing() -> None:
     )
     assert await street.deliver() == (0, 0, 0)
     assert len(street.direct.tried) == 1
+    assert isinstance(street.arrival, Undelivered)
+    assert not street.arrival.temporary, "whoever tries again is refused again"
 
 
 async def test_a_placeholder_that_was_deleted_is_answered_by_nothing() -> None:
@@ -213,6 +247,8 @@ async def test_a_network_that_stays_away_is_given_up() -> None:
         way.fails = [aiohttp.ServerDisconnectedError()] * 20
     assert await street.deliver() == (0, 0, 0)
     assert all(1 < len(way.tried) < 10 for way in (street.edit, street.channel.way, street.direct))
+    assert isinstance(street.arrival, Undelivered)
+    assert street.arrival.temporary, "it is worth another try"
 
 
 @pytest.mark.parametrize("late", [False, True], ids=["placeholder", "new message"])
@@ -236,21 +272,34 @@ async def test_files_within_the_limit_are_not_said_to_be_too_large() -> None:
     assert not sent["embed"].fields
 
 
+# --- where nobody asked -------------------------------------------------------------------------------------------
+
+
+async def test_what_nobody_asked_for_is_a_reply_that_pings_nobody() -> None:
+    street = Street(reply_to=7)
+    assert await street.deliver() == (0, 1, 0)
+    (sent,) = street.channel.way.arrived
+    assert (sent["content"], sent["reference"], sent["mention_author"], sent["nonce"]) == (
+        None,
+        (7, True),
+        False,
+        NONCE,
+    )
+    assert sent["allowed_mentions"].to_dict() == {"parse": []}
+    assert isinstance(street.arrival, Arrival)
+    assert street.arrival.url == URL
+
+
+@pytest.mark.parametrize("refused", [(400, 50_035), (403, 50_013), (404, 10_003)])
+async def test_where_that_cannot_be_posted_nothing_is(refused: tuple[int, int]) -> None:
+    street = Street(reply_to=7)
+    street.channel.way.fails = [refusal(*refused)]
+    assert await street.deliver() == (0, 0, 0)
+    assert street.direct.tried == []
+    assert street.arrival == Arrival(url=None), "nobody waits for it"
+
+
 # --- what is not all that was asked for ---------------------------------------------------------------------------
-
-
-class FakeTextChannel(discord.TextChannel):
-    """A channel of a guild, as far as an answer is concerned."""
-
-    def __init__(self) -> None:
-        self.way = Way()
-        self.id = 2
-
-    async def send(self, content: str | None = None, **given: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride] - what the courier uses of it
-        return await self.way(content, **given)
-
-    def get_partial_message(self, message_id: int, /) -> Any:
-        return SimpleNamespace(id=message_id)
 
 
 def incomplete(reply: Reply) -> Answer:
@@ -260,7 +309,6 @@ def incomplete(reply: Reply) -> Answer:
 @pytest.mark.parametrize("late", [False, True], ids=["placeholder", "new message"])
 async def test_the_client_hears_of_an_answer_of_which_more_can_be_made(late: bool) -> None:
     street = Street()
-    street.placeholder.interaction.channel = FakeTextChannel()
     street.clock.now += TOKEN_LIFE_S + 1 if late else 0
     reply = a_partial()
     await street.deliver(incomplete(reply))
@@ -269,11 +317,9 @@ async def test_the_client_hears_of_an_answer_of_which_more_can_be_made(late: boo
     assert (told.reply, told.message.id, told.locale, told.limit) == (reply, 1, "en-US", LIMIT)
 
 
-@pytest.mark.parametrize("why", ["whole", "private", "outside", "direct message"])
+@pytest.mark.parametrize("why", ["whole", "private", "outside", "no channel"])
 async def test_the_client_hears_of_nothing_that_it_could_not_come_back_to(why: str) -> None:
-    street = Street(private=why == "private")
-    if why != "direct message":
-        street.placeholder.interaction.channel = FakeTextChannel()
+    street = Street(private=why == "private", has_channel=why != "no channel")
     answer = incomplete(a_partial(guild_id=None if why == "outside" else GUILD))
     await street.deliver(RESULT if why == "whole" else answer)
     assert len(street.edit.arrived) == 1

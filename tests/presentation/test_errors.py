@@ -25,15 +25,15 @@ from bot.core.errors import (
     TranscriptNotKept,
     reference_of,
 )
-from bot.presentation.courier import Courier, Placeholder
+from bot.presentation.courier import Undelivered
 from bot.presentation.messages import text
 from bot.presentation.moderation import NotModerator
 from bot.presentation.network import UNDELIVERED
 from bot.presentation.replies import Answer
 from bot.presentation.requests import Ask
 from tests.adapters.test_openai_errors import every
-from tests.fakes import FakeClock
-from tests.presentation.guildhall import Counter, FakeChannel, a_member, an_interaction
+from tests.presentation.guildhall import Counter, a_member, an_interaction
+from tests.presentation.test_courier import Street
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -192,15 +192,11 @@ def failing(error: Exception) -> Callable[..., Any]:
 @each_of_discord
 async def test_an_answer_that_discord_refuses_in_every_way_ends_nothing(kind: type[Exception]) -> None:
     error = discord_error(kind)
-    interaction: Any = SimpleNamespace(
-        locale="en-US",
-        filesize_limit=1_000,
-        user=SimpleNamespace(id=42, mention="<@42>", send=failing(error)),
-        channel=FakeChannel(fails=error),
-        edit_original_response=failing(error),
-    )
-    placeholder = Placeholder(interaction, private=False, clock=FakeClock())
-    assert await Courier(lambda: ()).deliver(placeholder, Answer(description="hello"), nonce=ID) is None
+    street = Street()
+    for way in (street.edit, street.channel.way, street.direct):
+        way.fails = [error] * 20
+    assert await street.deliver(Answer(description="hello")) == (0, 0, 0)
+    assert isinstance(street.arrival, Undelivered)
 
 
 @each_of_discord

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bot.core.chain import Refusal
 from bot.core.errors import AudioTooLarge, EarshotError, Overloaded, QuotaExceeded, UnknownLanguage
 from bot.core.models import (
     AudioLink,
@@ -26,7 +27,8 @@ from bot.core.models import (
 )
 from bot.core.quotas import Verdict
 from bot.presentation.courier import answer_embed
-from bot.presentation.replies import Answer, error_answer, lack_of, reply_answer, updated_answer
+from bot.presentation.lacks import is_refused, lack_of
+from bot.presentation.replies import MAX_FIELD, Answer, error_answer, reply_answer, updated_answer
 from bot.presentation.views import RetryButton, result_view
 from tests.modes import SUMMARIZE
 
@@ -193,6 +195,44 @@ def test_a_whole_result_offers_no_retry(notes: tuple[Note, ...]) -> None:
 def test_without_models_there_is_nothing_to_retry(notes: tuple[Note, ...], detail: str) -> None:
     shown = look(reply_answer(partial(*notes, detail=detail), locale=LOCALE))
     assert "Retry" not in shown
+
+
+def test_a_result_with_gaps_is_a_models_whoever_failed() -> None:
+    assert "[Retry: " in look(reply_answer(partial(GAP, detail=""), locale=LOCALE))
+
+
+@pytest.mark.parametrize(
+    ("note", "said"),
+    [
+        (EXTRACT, "The language models refused this: these are sentences"),
+        (MISSING, "The language models refused this: this is the transcript"),
+        (GAP, "1:00-3:00 is missing: the model refused that part"),
+        (IN_PARTS, "could not put the results of its parts together"),
+    ],
+    ids=lambda value: value.key if isinstance(value, Note) else "",
+)
+def test_what_models_refuse_is_not_said_to_be_for_want_of_one(note: Note, said: str) -> None:
+    refused = partial(note, detail=f"{Refusal(model='o3', why='400')}; {Refusal(model='gpt-4o', why='filtered')}")
+    assert is_refused(refused)
+    assert said in look(reply_answer(refused, locale=LOCALE))
+    one_fails = partial(note, detail=f"{Refusal(model='o3', why='400')}; gpt-4o: 503")
+    assert not is_refused(one_fails)
+    assert "refused" not in look(reply_answer(one_fails, locale=LOCALE))
+
+
+@pytest.mark.parametrize("count", range(1, 40, 3))
+def test_of_many_gaps_the_first_are_named_and_the_rest_counted(count: int) -> None:
+    gaps = [
+        Note(key=NoteKey.PART_MISSING, values={"start_s": 60.0 * at, "end_s": 60.0 * at + 30}) for at in range(count)
+    ]
+    *_, field = reply_answer(partial(*gaps), locale=LOCALE).fields
+    *lines, hint = field.value.splitlines()
+    assert hint == "**Retry** below costs nothing."
+    assert len(field.value) <= MAX_FIELD
+    named = [line for line in lines if "is missing" in line]
+    left = count - len(named)
+    assert lines == [*named, *([f"… and {left} more like that."] if left else [])]
+    assert len(named) >= min(count, 10)
 
 
 def test_a_result_lacks_less_the_more_there_is_of_it() -> None:

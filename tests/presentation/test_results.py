@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from bot.adapters.in_process.cache import InProcessCache
 from bot.adapters.in_process.documents import InProcessDocuments
 from bot.adapters.records import StoredRequests
+from bot.core.entries import reply_of
 from bot.core.errors import StoreUnavailable
 from bot.core.models import (
     Asker,
@@ -31,7 +32,6 @@ from bot.core.records import LONGEST_S, RequestRecord, RequestState, ResultRecor
 from bot.presentation.replies import reply_answer
 from bot.presentation.results_page import (
     record_answer,
-    reply_of,
     result_line,
     result_name,
     result_names,

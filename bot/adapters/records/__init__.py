@@ -6,10 +6,12 @@ be running, and nothing is written over it.
 
 from __future__ import annotations
 
+from bot.adapters.records.admission import StoredLedgers
 from bot.adapters.records.circuits import StoredCircuits
 from bot.adapters.records.leases import StoredLeases
 from bot.adapters.records.requests import StoredDeliveries, StoredRequests
 from bot.adapters.records.settings import StoredAudit, StoredSettings
+from bot.adapters.records.stop_flags import StoredStopFlags
 from bot.adapters.records.transcripts import StoredTranscripts
 
 __all__ = [
@@ -17,7 +19,9 @@ __all__ = [
     "StoredCircuits",
     "StoredDeliveries",
     "StoredLeases",
+    "StoredLedgers",
     "StoredRequests",
     "StoredSettings",
+    "StoredStopFlags",
     "StoredTranscripts",
 ]

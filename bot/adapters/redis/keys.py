@@ -35,6 +35,13 @@ FLIGHT_LOCK_S: Final = 6.0
 FLIGHT_NEWS_S: Final = 30
 FLIGHT_OUTCOME_S: Final = 60
 HEARTBEAT_S: Final = 30
+ENDED_JOB_S: Final = int(HOUR_S)
+"""How long the job engine knows that a job has ended; a worker that was cut off and is still at it may not undo what
+came later."""
+LEDGER_S: Final = 7 * DAY_S
+"""How long a lane's ledger outlasts its last change; workers change it by living, so nobody has worked for so long."""
+STOP_S: Final = DAY_S
+"""How long a request is to stop: no job of one runs for longer."""
 STAGE_COUNTS_S: Final = int(2 * HOUR_S)
 """How long a minute's counts are kept; they are read for an hour."""
 
@@ -97,9 +104,32 @@ def transcript(request_id: str) -> str:
     return f"{PREFIX}:transcript:{request_id}"
 
 
+def stop(request_id: str) -> str:
+    """Somebody wants the request to stop."""
+    return f"{PREFIX}:stop:{request_id}"
+
+
+def progress(request_id: str) -> str:
+    """A channel, and no key: how far a request is."""
+    return f"{PREFIX}:progress:{request_id}"
+
+
+def outbox() -> str:
+    """A stream: requests whose answers are to be delivered. It ends `DELIVERY_S` after the last one came."""
+    return f"{PREFIX}:outbox"
+
+
+PROGRESS: Final = progress("*")
+
+
 def lease(name: str) -> str:
     """Who does something."""
     return f"{PREFIX}:lease:{name}"
+
+
+def ledger(lane: str) -> str:
+    """`Ledger` of a lane: who waits to be let into the job engine, and who was."""
+    return f"{PREFIX}:ledger:{lane}"
 
 
 def circuit(model: str) -> str:
@@ -140,7 +170,12 @@ def flight_outcome(key: str) -> str:
     return f"{_flight(key)}:outcome"
 
 
-WITHOUT_TTL: Final[tuple[str, ...]] = ()
+def jobs(lane: str) -> str:
+    """What the names of a lane's keys begin with, which are the job engine's own; the cleanup leaves them alone."""
+    return f"{PREFIX}-jobs-{lane}"
+
+
+WITHOUT_TTL: Final[tuple[str, ...]] = (jobs("*"),)
 """Patterns of the keys that are kept without end. A test, and the hourly cleanup, hold everything else to a TTL."""
 
 # --- the cache ----------------------------------------------------------------------------------------------------

@@ -1,0 +1,222 @@
+"""Does jobs, in whichever process there is room.
+
+A job may be begun more than once: its process was killed, or lost the store for a while. What was done before is found
+again by its content, the record says how often it was begun, and its end is entered by whoever gets there, again and
+again until the store has it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from loguru import logger
+
+from bot.core.desk import Ended
+from bot.core.entries import broken_off
+from bot.core.errors import CancelledByMember, EarshotError, GivenUp, NotFound, RecordInvalid, StoreUnavailable
+from bot.core.fair_use import see_through
+from bot.core.models import SpooledAudio, Stage
+from bot.core.records import RequestState
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from bot.core.admission import Admission
+    from bot.core.desk import Desk
+    from bot.core.jobs import AudioDepot, Lane, Outbox, ProgressBus, StopFlags
+    from bot.core.models import Progress
+    from bot.core.ports import RequestLog
+    from bot.core.records import RequestRecord
+
+T = TypeVar("T")
+
+MAX_STARTS: Final = 3
+"""How often a job is begun: one that ends its process each time is given up."""
+
+_LOOK_S: Final = 1.0
+"""How often it is seen whether a job is to stop, in seconds."""
+_AGAIN_S: Final = 1.0
+
+
+class Runner:
+    """Does jobs.
+
+    Args:
+        desk: answers requests, and enters how they went.
+        requests: what the jobs are.
+        admission: told once a job needs no transcriber any more.
+        outbox: takes the answers.
+        bus: carries progress.
+        flags: say which jobs are to stop.
+        depot: where their audio lies.
+        now: Unix time in seconds.
+    """
+
+    def __init__(  # noqa: PLR0913 - one argument a port
+        self,
+        desk: Desk,
+        *,
+        requests: RequestLog,
+        admission: Admission,
+        outbox: Outbox,
+        bus: ProgressBus,
+        flags: StopFlags,
+        depot: AudioDepot,
+        now: Callable[[], float],
+    ) -> None:
+        self._desk = desk
+        self._requests = requests
+        self._admission = admission
+        self._outbox = outbox
+        self._bus = bus
+        self._flags = flags
+        self._depot = depot
+        self._now = now
+        self.at_hand: Callable[[Ended], Awaitable[None]] | None = None
+        """Answers whoever watches a job from this process; for when the store, and with it the outbox, is away."""
+
+    async def run(self, request_id: str, lane: Lane) -> None:
+        """Do a job to its end, unless it came to one before; then see to it that its answer goes out."""
+        with logger.contextualize(request_id=request_id):
+            try:
+                record = await _stored(partial(self._requests.get, request_id))
+            except (NotFound, RecordInvalid) as exc:
+                logger.info("there is nothing to do for a job: {}", exc)
+                await _stored(partial(self._outbox.post, request_id))  # whoever watches it is told
+            else:
+                await self._run(record, lane)
+            with suppress(RecordInvalid):  # a ledger of a later version
+                await _stored(partial(self._admission.leave, lane, request_id))
+
+    async def _run(self, record: RequestRecord, lane: Lane) -> None:
+        order = record.order
+        if order is None:
+            return  # delivered
+        ended = Ended(record=record)
+        if record.state is RequestState.RUNNING:
+            ended = await self._first(await self._done(record, order.keep_s, lane))
+        if ended.record.order is not None:
+            await self._conclude(ended)
+            await _stored(partial(self._outbox.post, record.id))
+        if isinstance(order.source, SpooledAudio):
+            with suppress(EarshotError):  # then it is swept
+                await self._depot.discard(order.source)
+
+    async def _first(self, ended: Ended) -> Ended:
+        """``ended``, unless the job came to another end meanwhile: this process was taken for dead."""
+        with suppress(NotFound, RecordInvalid, StoreUnavailable):
+            record = await self._requests.get(ended.record.id)
+            if record.ended_at is not None:
+                return Ended(record=record)
+        return ended
+
+    async def _conclude(self, ended: Ended) -> None:
+        """Enter the end. Where the store is away, whoever watches here is answered before that."""
+        try:
+            await self._desk.conclude(ended.record)
+        except StoreUnavailable:
+            if self.at_hand is not None:
+                try:
+                    await self.at_hand(ended)
+                except Exception:  # noqa: BLE001 - whatever it is, the end is entered
+                    logger.exception("unexpected error")
+            await _stored(partial(self._desk.conclude, ended.record))
+
+    async def _done(self, record: RequestRecord, keep_s: float, lane: Lane) -> Ended:
+        """What comes of the job."""
+        if await self._is_to_stop(record):
+            return self._stopped(record, price=0)
+        if record.starts >= MAX_STARTS:
+            logger.error("a job was begun {} times and never came to an end: it is given up", record.starts)
+            return Ended(record=broken_off(record, GivenUp(starts=record.starts), now=self._now()))
+        record = record.model_copy(update={"starts": record.starts + 1})
+        with suppress(StoreUnavailable):  # it is counted when it is begun again
+            await self._requests.put(record, keep_s=keep_s)
+        course = _Course(self, record.id, lane)
+        work = asyncio.create_task(self._desk.work(record, course.observe), name=f"job {record.id}")
+        try:
+            await self._watched(work, course, record)
+        except asyncio.CancelledError:
+            await see_through(self._uncounted(record.id, keep_s))
+            raise
+        if not work.cancelled():
+            return work.result()
+        with suppress(NotFound, RecordInvalid, StoreUnavailable):
+            record = await self._requests.get(record.id)  # it says what was left in the cache
+        return self._stopped(record, price=record.price if course.was_worked_on else 0)
+
+    async def _watched(self, work: asyncio.Task[Ended], course: _Course, record: RequestRecord) -> None:
+        """Wait for the end of ``work``, and see to it where the job is to stop."""
+        try:
+            while not (await asyncio.wait({work}, timeout=_LOOK_S))[0]:
+                if await self._is_to_stop(record):
+                    break
+        finally:
+            work.cancel()  # which does nothing to one that is done
+            await asyncio.wait({work})
+            await course.aclose()
+
+    async def _uncounted(self, request_id: str, keep_s: float) -> None:
+        """Take a start back: the process ends, and not by this job."""
+        with suppress(NotFound, RecordInvalid, StoreUnavailable):
+            record = await self._requests.get(request_id)
+            if record.ended_at is None:
+                update = {"starts": max(record.starts - 1, 0)}
+                await self._requests.put(record.model_copy(update=update), keep_s=keep_s)
+
+    def _stopped(self, record: RequestRecord, *, price: int) -> Ended:
+        """How a job ends that somebody cancelled: at its price, if there was work for it."""
+        ended = broken_off(record, CancelledByMember(), now=self._now())
+        return Ended(record=ended.model_copy(update={"state": RequestState.CANCELLED, "price": price}))
+
+    async def _is_to_stop(self, record: RequestRecord) -> bool:
+        with suppress(StoreUnavailable):
+            return bool(await self._flags.raised([record.id]))
+        return False
+
+    def tell(self, request_id: str, progress: Progress) -> None:
+        """Tell whoever watches."""
+        self._bus.publish(request_id, progress)
+
+    async def make_room(self, lane: Lane, request_id: str) -> None:
+        """A job needs no transcriber any more: the next one may come."""
+        with suppress(StoreUnavailable, RecordInvalid):
+            await self._admission.leave(lane, request_id)
+
+
+class _Course:
+    """How far a job is."""
+
+    def __init__(self, runner: Runner, request_id: str, lane: Lane) -> None:
+        self.was_worked_on = False
+        self._runner = runner
+        self._request_id = request_id
+        self._lane = lane
+        self._leaving: asyncio.Task[None] | None = None
+
+    def observe(self, progress: Progress) -> None:
+        self._runner.tell(self._request_id, progress)
+        if progress.stage in (Stage.TRANSCRIBE, Stage.COMPLETE) and not progress.waiting:
+            self.was_worked_on = True
+        if progress.stage in (Stage.ROUTE, Stage.COMPLETE) and self._leaving is None:
+            self._leaving = asyncio.create_task(self._runner.make_room(self._lane, self._request_id))
+
+    async def aclose(self) -> None:
+        if self._leaving is not None:
+            await asyncio.wait({self._leaving})
+
+
+async def _stored(do: Callable[[], Awaitable[T]]) -> T:
+    """Do something that needs the store, as soon as that is there: what a job made is not lost without it."""
+    waiting = False
+    while True:
+        try:
+            return await do()
+        except StoreUnavailable as exc:
+            if not waiting:
+                logger.info("a job waits for the store: {}", exc)
+            waiting = True
+            await asyncio.sleep(_AGAIN_S)

@@ -1,0 +1,80 @@
+"""Brings the answers of jobs, shows where in the line they are, and cancels them."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from discord.ext import commands, tasks
+
+from bot.core.errors import EarshotError
+from bot.presentation.cancelling import Cancelling
+from bot.presentation.views import CancelButton
+
+if TYPE_CHECKING:
+    import discord
+
+    from bot.core.dispatch import Dispatch
+    from bot.presentation.client import EarshotBot
+    from bot.presentation.deliveries import Deliveries
+    from bot.presentation.watches import Watches
+
+
+class Jobs(commands.Cog):
+    """Runs while the bot does, as answers may be there from before it started."""
+
+    def __init__(
+        self,
+        client: discord.Client,
+        dispatch: Dispatch,
+        watches: Watches,
+        deliveries: Deliveries,
+        cancelling: Cancelling,
+    ) -> None:
+        self._client = client
+        self._dispatch = dispatch
+        self._watches = watches
+        self._deliveries = deliveries
+        self._cancelling = cancelling
+        self._delivering: asyncio.Task[None] | None = None
+
+    async def cog_load(self) -> None:
+        """Begin to deliver."""
+        self._delivering = asyncio.create_task(self._deliveries.run(self._client), name="deliveries")
+        self.stand.start()
+        self.revive.start()
+
+    async def cog_unload(self) -> None:
+        """Leave what is not delivered to others."""
+        self.stand.cancel()
+        self.revive.cancel()
+        if self._delivering is not None:
+            self._delivering.cancel()
+            await asyncio.wait({self._delivering})
+
+    @commands.Cog.listener()
+    async def on_cancel(self, interaction: discord.Interaction[Any], request_id: str) -> None:
+        """Somebody pressed the button."""
+        await self._cancelling.press(interaction, request_id)
+
+    @tasks.loop(seconds=2.0)
+    async def stand(self) -> None:
+        """Show those who wait how many are before them."""
+        if waiting := self._watches.waiting:
+            self._watches.stand(await self._dispatch.places(waiting))
+
+    @tasks.loop(seconds=10.0)
+    async def revive(self) -> None:
+        """Take up again what the store has lost."""
+        for record in self._watches.unheard_of:
+            with suppress(EarshotError):  # it is looked at again
+                await self._dispatch.revive(record)
+
+
+async def setup(bot: EarshotBot) -> None:
+    """discord.py's entry point of an extension."""
+    services = bot.services
+    cancelling = Cancelling(services.dispatch, services.requests, services.settings)
+    bot.add_dynamic_items(CancelButton)
+    await bot.add_cog(Jobs(bot, services.dispatch, services.watches, services.answers, cancelling))
