@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from discord.ext import commands, tasks
 
 from bot.core.errors import EarshotError
+from bot.presentation.adoption import Adoption
 from bot.presentation.cancelling import Cancelling
 from bot.presentation.views import CancelButton
 
@@ -31,17 +33,22 @@ class Jobs(commands.Cog):
         watches: Watches,
         deliveries: Deliveries,
         cancelling: Cancelling,
+        adoption: Adoption,
     ) -> None:
         self._client = client
         self._dispatch = dispatch
         self._watches = watches
         self._deliveries = deliveries
         self._cancelling = cancelling
-        self._delivering: asyncio.Task[None] | None = None
+        self._adoption = adoption
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def cog_load(self) -> None:
         """Begin to deliver."""
-        self._delivering = asyncio.create_task(self._deliveries.run(self._client), name="deliveries")
+        self._tasks = [
+            asyncio.create_task(self._deliveries.run(self._client), name="deliveries"),
+            asyncio.create_task(self._adoption.run(self._client), name="adoption"),
+        ]
         self.stand.start()
         self.revive.start()
 
@@ -49,9 +56,9 @@ class Jobs(commands.Cog):
         """Leave what is not delivered to others."""
         self.stand.cancel()
         self.revive.cancel()
-        if self._delivering is not None:
-            self._delivering.cancel()
-            await asyncio.wait({self._delivering})
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.wait(self._tasks)
 
     @commands.Cog.listener()
     async def on_cancel(self, interaction: discord.Interaction[Any], request_id: str) -> None:
@@ -77,4 +84,5 @@ async def setup(bot: EarshotBot) -> None:
     services = bot.services
     cancelling = Cancelling(services.dispatch, services.requests, services.settings)
     bot.add_dynamic_items(CancelButton)
-    await bot.add_cog(Jobs(bot, services.dispatch, services.watches, services.answers, cancelling))
+    adoption = Adoption(services.dispatch, services.watches, now=time.time)  # noqa: TID251 - a clock, handed in
+    await bot.add_cog(Jobs(bot, services.dispatch, services.watches, services.answers, cancelling, adoption))

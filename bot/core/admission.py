@@ -81,6 +81,11 @@ class Admission:
         """Let in whoever is next, and submit again what has long been in: to be called now and then, by anybody."""
         await self._change(lane, lambda ledger: ledger)
 
+    async def known(self, lane: Lane) -> tuple[str, ...]:
+        """The ids of all that wait, or were let in and have not left."""
+        ledger = await self._ledgers.get(lane)
+        return (*ledger.waiting, *(entry.request_id for entry in ledger.admitted))
+
     async def place(self, lane: Lane, request_id: str) -> Place | None:
         """Where a request stands; None where it does not wait."""
         return (await self.places(lane, [request_id])).get(request_id)

@@ -143,6 +143,18 @@ class Dispatch:
             await self._requests.put(record, keep_s=record.order.keep_s)  # but for what its member had forgotten
             await self._admission.join(record.order.lane, self._entry(record, held_s=0.0))
 
+    async def under_way(self) -> list[RequestRecord]:
+        """The jobs that wait, or need a transcriber.
+
+        Raises:
+            StoreUnavailable: nobody can tell now.
+        """
+        found: list[RequestRecord] = []
+        for request_id in await self._admission.known(Lane.INTERACTIVE):
+            with suppress(NotFound, RecordInvalid):
+                found.append(await self._requests.get(request_id))
+        return found
+
     async def places(self, request_ids: Iterable[str]) -> Mapping[str, Place]:
         """Where those of them are that wait to be let in; nothing is known without the store."""
         with suppress(StoreUnavailable, RecordInvalid):
