@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,7 +15,7 @@ from bot.adapters.redis.connections import RedisServer
 from tests.redis_servers import SLACK, RedisProcess, a_server
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
 
 @pytest.fixture(scope="session")
@@ -61,6 +62,20 @@ async def cache_server(cache_process: RedisProcess) -> AsyncIterator[RedisServer
     server = RedisServer(cache_process.url, role="cache", clock=time.monotonic, slack=SLACK)
     yield server
     await server.aclose()
+
+
+@pytest.fixture(scope="module")
+def processes() -> Iterator[Callable[[str], RedisProcess]]:
+    """Stores by the names of their servers, started when they are asked for."""
+    running: dict[str, RedisProcess] = {}
+    with ExitStack() as stack:
+
+        def get(name: str) -> RedisProcess:
+            if name not in running:
+                running[name] = stack.enter_context(a_server("store", name=name))
+            return running[name]
+
+        yield get
 
 
 @pytest.fixture

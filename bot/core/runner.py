@@ -8,7 +8,7 @@ again until the store has it.
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -16,9 +16,18 @@ from loguru import logger
 
 from bot.core.desk import Ended
 from bot.core.entries import broken_off
-from bot.core.errors import CancelledByMember, EarshotError, GivenUp, NotFound, RecordInvalid, StoreUnavailable
+from bot.core.errors import (
+    CancelledByMember,
+    EarshotError,
+    GivenUp,
+    NotFound,
+    RecordInvalid,
+    StoreUnavailable,
+    TranscriptNotKept,
+)
 from bot.core.fair_use import see_through
-from bot.core.models import SpooledAudio, Stage
+from bot.core.jobs import Lane
+from bot.core.models import NoteKey, SpooledAudio, Stage
 from bot.core.records import RequestState
 
 if TYPE_CHECKING:
@@ -26,9 +35,9 @@ if TYPE_CHECKING:
 
     from bot.core.admission import Admission
     from bot.core.desk import Desk
-    from bot.core.jobs import AudioDepot, Lane, Outbox, ProgressBus, StopFlags
+    from bot.core.jobs import AudioDepot, Outbox, ProgressBus, StopFlags
     from bot.core.models import Progress
-    from bot.core.ports import RequestLog
+    from bot.core.ports import RequestLog, TranscriptStore
     from bot.core.records import RequestRecord
 
 T = TypeVar("T")
@@ -47,6 +56,7 @@ class Runner:
     Args:
         desk: answers requests, and enters how they went.
         requests: what the jobs are.
+        transcripts: what was heard, which answers are made of.
         admission: told once a job needs no transcriber any more.
         outbox: takes the answers.
         bus: carries progress.
@@ -60,6 +70,7 @@ class Runner:
         desk: Desk,
         *,
         requests: RequestLog,
+        transcripts: TranscriptStore,
         admission: Admission,
         outbox: Outbox,
         bus: ProgressBus,
@@ -69,12 +80,15 @@ class Runner:
     ) -> None:
         self._desk = desk
         self._requests = requests
+        self._transcripts = transcripts
         self._admission = admission
         self._outbox = outbox
         self._bus = bus
         self._flags = flags
         self._depot = depot
         self._now = now
+        self._suspects = {lane: asyncio.Lock() for lane in Lane}
+        """Jobs whose process died are done one at a time, so that none is given up for what another does to it."""
         self.at_hand: Callable[[Ended], Awaitable[None]] | None = None
         """Answers whoever watches a job from this process; for when the store, and with it the outbox, is away."""
 
@@ -97,7 +111,8 @@ class Runner:
             return  # delivered
         ended = Ended(record=record)
         if record.state is RequestState.RUNNING:
-            ended = await self._first(await self._done(record, order.keep_s, lane))
+            async with self._suspects[lane] if record.starts else nullcontext():
+                ended = await self._first(await self._done(record, order.keep_s, lane))
         if ended.record.order is not None:
             await self._conclude(ended)
             await _stored(partial(self._outbox.post, record.id))
@@ -116,14 +131,31 @@ class Runner:
     async def _conclude(self, ended: Ended) -> None:
         """Enter the end. Where the store is away, whoever watches here is answered before that."""
         try:
-            await self._desk.conclude(ended.record)
+            await self._enter(ended)
         except StoreUnavailable:
             if self.at_hand is not None:
                 try:
                     await self.at_hand(ended)
                 except Exception:  # noqa: BLE001 - whatever it is, the end is entered
                     logger.exception("unexpected error")
-            await _stored(partial(self._desk.conclude, ended.record))
+            await _stored(partial(self._enter, ended))
+
+    async def _enter(self, ended: Ended) -> None:
+        await self._desk.conclude(await self._kept(ended))
+
+    async def _kept(self, ended: Ended) -> RequestRecord:
+        """The record, once its transcript is kept, where that failed since the store was away: nothing else has it."""
+        record, reply = ended.record, ended.reply
+        if reply is None or reply.transcript_id is not None or record.order is None:
+            return record
+        try:
+            await self._transcripts.put(record.id, reply.transcript, keep_s=record.order.keep_s)
+        except TranscriptNotKept as exc:
+            if isinstance(exc.__cause__, StoreUnavailable):
+                raise exc.__cause__ from None
+            return record
+        notes = tuple(note for note in record.notes if note.key is not NoteKey.NOT_KEPT)
+        return record.model_copy(update={"transcript_id": record.id, "notes": notes})
 
     async def _done(self, record: RequestRecord, keep_s: float, lane: Lane) -> Ended:
         """What comes of the job."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -23,30 +22,16 @@ from bot.core.jobs import Lane, LedgerStore
 from bot.core.scheduling import LEDGER, Ledger
 from tests.core.test_scheduling import NOW, ONE, an_entry, an_id
 from tests.fakes import FakeClock, FakeLedgerStore
-from tests.redis_servers import SLACK, a_server, servers
+from tests.redis_servers import SLACK, servers
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
     from tests.redis_servers import RedisProcess
 
 LANE: Final = Lane.INTERACTIVE
 KEY: Final = keys.ledger(LANE)
-
-
-@pytest.fixture(scope="module")
-def processes() -> Iterator[Callable[[str], RedisProcess]]:
-    """Servers by name, started when they are asked for."""
-    running: dict[str, RedisProcess] = {}
-    with ExitStack() as stack:
-
-        def get(name: str) -> RedisProcess:
-            if name not in running:
-                running[name] = stack.enter_context(a_server("store", name=name))
-            return running[name]
-
-        yield get
 
 
 @pytest.fixture(params=["fake", "in process", *servers()])

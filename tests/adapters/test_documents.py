@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -21,10 +20,10 @@ from bot.adapters.redis.connections import RedisServer
 from bot.adapters.redis.documents import RedisDocuments
 from bot.core.errors import StoreUnavailable
 from tests.fakes import FakeClock
-from tests.redis_servers import SLACK, a_server, servers
+from tests.redis_servers import SLACK, servers
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable
 
     from bot.adapters.documents import Documents
     from tests.redis_servers import RedisProcess
@@ -57,20 +56,6 @@ class Bench:
                 ttl: Any = client.pttl(key)
                 if ttl >= 0:
                     client.pexpire(key, int(ttl - seconds * 1_000))  # deletes it where nothing is left
-
-
-@pytest.fixture(scope="module")
-def processes() -> Iterator[Callable[[str], RedisProcess]]:
-    """Servers by name, started when they are asked for."""
-    running: dict[str, RedisProcess] = {}
-    with ExitStack() as stack:
-
-        def get(name: str) -> RedisProcess:
-            if name not in running:
-                running[name] = stack.enter_context(a_server("store", name=name))
-            return running[name]
-
-        yield get
 
 
 @pytest.fixture(params=["in process", *servers()])

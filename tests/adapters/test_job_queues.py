@@ -9,7 +9,7 @@ import asyncio
 import multiprocessing
 import time
 from collections import Counter
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -25,7 +25,7 @@ from tests.redis_servers import SLACK, a_server, servers
 from tests.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable
     from pathlib import Path
 
     from tests.redis_servers import RedisProcess
@@ -105,20 +105,6 @@ async def a_shop(process: RedisProcess, *, redelivery_s: float = 30.0, slack: fl
 
 
 # --- the contract -------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def processes() -> Iterator[Callable[[str], RedisProcess]]:
-    """Servers by name, started when they are asked for."""
-    running: dict[str, RedisProcess] = {}
-    with ExitStack() as stack:
-
-        def get(name: str) -> RedisProcess:
-            if name not in running:
-                running[name] = stack.enter_context(a_server("store", name=name))
-            return running[name]
-
-        yield get
 
 
 @pytest.fixture(params=["fake", "in process", *servers()])

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from contextlib import ExitStack, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -57,20 +57,6 @@ class Bench:
     async def take(self, consumer: str = "here", *, most: int = 10) -> list[tuple[str, int]]:
         """Which requests, and how often they were taken."""
         return [(one.request_id, one.takes) for one in await self.outbox.take(consumer, most=most, wait_s=0)]
-
-
-@pytest.fixture(scope="module")
-def processes() -> Iterator[Callable[[str], RedisProcess]]:
-    """Servers by name, started when they are asked for."""
-    running: dict[str, RedisProcess] = {}
-    with ExitStack() as stack:
-
-        def get(name: str) -> RedisProcess:
-            if name not in running:
-                running[name] = stack.enter_context(a_server("store", name=name))
-            return running[name]
-
-        yield get
 
 
 @pytest.fixture(params=["fake", "in process", *servers()])

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -19,11 +19,11 @@ from bot.adapters.redis.connections import RedisServer
 from bot.adapters.redis.progress_bus import LONGEST_TEXT, RedisProgressBus
 from bot.core.models import Progress, Stage
 from tests.fakes import FakeObserver, FakeProgressBus
-from tests.redis_servers import SLACK, a_server, servers
+from tests.redis_servers import SLACK, servers
 from tests.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable
     from pathlib import Path
 
     from bot.core.jobs import ProgressBus
@@ -69,20 +69,6 @@ async def a_bus(url: str, origin: str, *, slack: float = SLACK, **options: float
             yield bus
     finally:
         await server.aclose()
-
-
-@pytest.fixture(scope="module")
-def processes() -> Iterator[Callable[[str], RedisProcess]]:
-    """Servers by name, started when they are asked for."""
-    running: dict[str, RedisProcess] = {}
-    with ExitStack() as stack:
-
-        def get(name: str) -> RedisProcess:
-            if name not in running:
-                running[name] = stack.enter_context(a_server("store", name=name))
-            return running[name]
-
-        yield get
 
 
 @pytest.fixture(params=["fake", "in process", *servers()])

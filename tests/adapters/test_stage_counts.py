@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -18,10 +17,10 @@ from bot.adapters.redis.stage_counts import RedisStageCounts
 from bot.core.errors import StoreUnavailable
 from bot.core.stage_health import MINUTE_S, Attempt, Outcome, StageHealth, Subject
 from tests.fakes import FakeClock
-from tests.redis_servers import SLACK, a_server, servers
+from tests.redis_servers import SLACK, servers
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
     from bot.core.ports import StageCounts
@@ -50,20 +49,6 @@ class Bench:
             for key in found:
                 ttl: Any = client.ttl(key)
                 client.expire(key, ttl - seconds)  # deletes it where nothing is left
-
-
-@pytest.fixture(scope="module")
-def processes() -> Iterator[Callable[[str], RedisProcess]]:
-    """Servers by name, started when they are asked for."""
-    running: dict[str, RedisProcess] = {}
-    with ExitStack() as stack:
-
-        def get(name: str) -> RedisProcess:
-            if name not in running:
-                running[name] = stack.enter_context(a_server("store", name=name))
-            return running[name]
-
-        yield get
 
 
 @pytest.fixture(params=["in process", *servers()])

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,30 +17,16 @@ from bot.adapters.redis.connections import RedisServer
 from bot.adapters.redis.documents import RedisDocuments
 from bot.core.errors import StoreUnavailable
 from tests.fakes import FakeClock, FakeStopFlags
-from tests.redis_servers import SLACK, a_server, servers
+from tests.redis_servers import SLACK, servers
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
     from bot.core.jobs import StopFlags
     from tests.redis_servers import RedisProcess
 
 A, B, C = ("a" * 16, "b" * 16, "c" * 16)
-
-
-@pytest.fixture(scope="module")
-def processes() -> Iterator[Callable[[str], RedisProcess]]:
-    """Servers by name, started when they are asked for."""
-    running: dict[str, RedisProcess] = {}
-    with ExitStack() as stack:
-
-        def get(name: str) -> RedisProcess:
-            if name not in running:
-                running[name] = stack.enter_context(a_server("store", name=name))
-            return running[name]
-
-        yield get
 
 
 @pytest.fixture(params=["fake", "in process", *servers()])

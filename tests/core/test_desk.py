@@ -29,6 +29,7 @@ from bot.core.fair_use import COURTESY, FairUse
 from bot.core.load import Load, ReadOnly
 from bot.core.models import Asker, AudioLink, KeptTranscript, Request
 from bot.core.modes import LimitsBlock
+from bot.core.orders import Address
 from bot.core.pipeline import Pipeline
 from bot.core.quotas import DAY_S, HOUR_S, BucketId, Limits, Verdict
 from bot.core.records import AuditEntry, RequestRecord, RequestState, TierSetting
@@ -634,3 +635,172 @@ async def test_to_use_a_kept_transcript_again_does_not_take_the_place_of_one_tha
         await world.desk.serve(world.request("minutes", source=KeptTranscript(id=first.request.id)))
     with pytest.raises(TranscriptionFailed):
         await world.desk.serve(world.request())
+
+
+# --- in steps, as a job does it ---------------------------------------------------------------------------------------
+
+
+ADDRESS = Address(application_id=1, token="secret", token_ends_at=1_700_000_840.0, member_id=ADA, file_limit=1_000)
+
+
+class Flaky(StoredRequests):
+    """Records; the next ``fails`` times, they cannot be kept."""
+
+    fails = 0
+
+    async def put(self, record: RequestRecord, *, keep_s: float) -> None:
+        if self.fails:
+            self.fails -= 1
+            raise StoreUnavailable("away")
+        await super().put(record, keep_s=keep_s)
+
+
+async def entered(world: World, request: Request | None = None) -> RequestRecord:
+    taken = await world.desk.take(request or world.request())
+    assert taken.refusal is None
+    record = world.desk.draft(taken, ADDRESS)
+    await world.desk.enter(record)
+    return record
+
+
+async def test_what_is_taken_is_as_the_guild_wants_it_and_its_price_is_reserved() -> None:
+    world = World()
+    await world.set(default_mode="minutes", language="de", retention_days=2.0)
+    taken = await world.desk.take(world.request("dear"))
+    assert (taken.price, taken.refusal, await world.left()) == (2, None, 1)
+    order = world.desk.draft(taken, ADDRESS).order
+    assert order is not None
+    assert (order.default_mode, order.keep_s, order.scope) == ("minutes", 2 * DAY_S, f"g{GUILD}")
+    assert taken.request.options.language == "de"
+    assert await world.requests.of_member(GUILD, ADA) == [], "nothing is entered yet"
+
+
+async def test_what_is_refused_after_all_costs_nothing_and_is_answered_only_where_it_is_finished() -> None:
+    world = World(fetcher=same_file())
+    taken = await world.desk.refused(await world.desk.take(world.request()), Overloaded(wait_s=9.0))
+    assert await world.left() == 3
+    with pytest.raises(Overloaded) as caught:
+        await world.desk.answer(taken)
+    assert caught.value.values == {"wait_s": 9.0}
+    await world.desk.serve(world.request())
+    again = await world.desk.refused(await world.desk.take(world.request()), Overloaded())
+    assert (await world.desk.answer(again)).was_finished
+    assert await world.left() == 2
+
+
+async def test_a_kept_transcript_has_no_price_to_be_given_back() -> None:
+    world = World()
+    first = await world.desk.serve(world.request())
+    taken = await world.desk.take(world.request(source=KeptTranscript(id=first.request.id)))
+    assert (taken.reservation, taken.price) == (None, 0)
+    refused = await world.desk.refused(taken, Overloaded())
+    assert isinstance(refused.refusal, Overloaded)
+    assert await world.left() == 2
+
+
+async def test_work_is_entered_and_settled_only_when_it_is_concluded() -> None:
+    world = World(fetcher=same_file())
+    await world.desk.serve(world.request())
+    record = await entered(world)
+    assert await world.left() == 1
+    done = await world.desk.work(record)
+    assert done.reply is not None
+    assert (done.record.state, done.record.price) == (RequestState.DONE, 0), "it was cached"
+    assert await world.requests.get(record.id) == record
+    assert await world.left() == 1
+    await world.desk.conclude(done.record)
+    assert await world.requests.get(record.id) == done.record
+    assert await world.left() == 2
+    assert record.id in await world.deliveries.pending(GUILD, ADA)
+
+
+async def test_to_conclude_twice_is_to_conclude_once() -> None:
+    world = World()
+    done = await world.desk.work(await entered(world, world.request("dear")))
+    await world.desk.conclude(done.record)
+    await world.desk.serve(world.request())
+    assert await world.left() == 0
+    await world.desk.conclude(done.record)
+    await world.desk.conclude(done.record.model_copy(update={"price": 0}))
+    assert await world.left() == 0
+
+
+async def test_what_could_not_be_concluded_can_be_again() -> None:
+    world = World(requests=Flaky)
+    done = await world.desk.work(await entered(world))
+    world.requests.fails = 1
+    with pytest.raises(StoreUnavailable):
+        await world.desk.conclude(done.record)
+    await world.desk.conclude(done.record)
+    assert (await world.requests.get(done.record.id)).state is RequestState.DONE
+
+
+@pytest.mark.parametrize("error", [TranscriptionFailed("x"), NotAudio("x"), ZeroDivisionError()], ids=repr)
+async def test_work_that_fails_ends_its_record_and_raises_nothing(error: Exception) -> None:
+    world = World(decoder=FakeDecoder(error))
+    done = await world.desk.work(await entered(world))
+    assert (done.reply, done.record.state, done.record.price) == (None, RequestState.FAILED, 0)
+    assert done.record.cache_keys, "/forget-me finds what is remembered of the failure"
+    await world.desk.conclude(done.record)
+    assert await world.left() == 3
+
+
+async def test_work_that_is_cancelled_leaves_its_record_open() -> None:
+    world = World(transcriber=FakeTranscriber(HANG))
+    record = await entered(world)
+    task = asyncio.create_task(world.desk.work(record))
+    await until(lambda: world.transcriber.calls)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    left = await world.requests.get(record.id)
+    assert (left.state, left.order, len(left.cache_keys)) == (RequestState.RUNNING, record.order, 1)
+    assert await world.left() == 2, "another process goes on with it"
+
+
+async def test_somebody_is_cancelled_while_a_job_is_put_down_and_it_is_there() -> None:
+    world = World(requests=HeldRequests)
+    world.requests.held = RequestState.RUNNING
+    taken = await world.desk.take(world.request())
+    record = world.desk.draft(taken, ADDRESS)
+    task = asyncio.create_task(world.desk.enter(record))
+    await until(lambda: world.requests.waiting)
+    task.cancel()
+    await asyncio.sleep(0)
+    world.requests.go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await world.requests.get(record.id) == record
+
+
+@pytest.mark.parametrize("url", [None, "https://discord.com/channels/1/2/3"], ids=["private", "public"])
+async def test_once_an_answer_has_arrived_what_it_took_is_gone(url: str | None) -> None:
+    world = World(decoder=FakeDecoder(NotAudio("x")))
+    done = await world.desk.work(await entered(world))
+    await world.desk.conclude(done.record)
+    assert done.record.failure
+    for _ in range(2):
+        assert await world.desk.delivered(done.record.id, url=url)
+    record = await world.requests.get(done.record.id)
+    assert (record.order, record.address, record.failure, record.answer_url) == (None, None, None, url)
+    assert record.state is RequestState.FAILED
+    assert await world.deliveries.pending(GUILD, ADA) == frozenset()
+    world.clock.now += 7 * DAY_S - 1
+    assert await world.requests.of_member(GUILD, ADA)
+    world.clock.now += 2
+    assert await world.requests.of_member(GUILD, ADA) == [], "it is kept from when it was asked for"
+
+
+async def test_an_arrival_that_cannot_be_entered_says_so() -> None:
+    world = World(requests=Flaky)
+    done = await world.desk.work(await entered(world))
+    await world.desk.conclude(done.record)
+    world.requests.fails = 1
+    assert not await world.desk.delivered(done.record.id, url=None)
+    assert (await world.requests.get(done.record.id)).address == ADDRESS
+    assert await world.desk.delivered(done.record.id, url=None)
+    assert (await world.requests.get(done.record.id)).address is None
+
+
+async def test_an_answer_of_which_nothing_is_known_has_arrived_all_the_same() -> None:
+    assert await World().desk.delivered("f" * 16, url=None)

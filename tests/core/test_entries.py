@@ -86,7 +86,6 @@ def requests() -> SearchStrategy[Request]:
         default_mode=st.none() | words,
         scope=words,
         keep_s=st.floats(1, 1e7),
-        only_cached=st.just(False),
     )
 
 
