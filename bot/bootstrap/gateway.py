@@ -31,6 +31,7 @@ from bot.core.health import Health, Reading, State
 from bot.core.jobs import Lane
 from bot.core.line import Line
 from bot.core.load import ReadOnly
+from bot.core.privacy import Privacy
 from bot.presentation.client import GATEWAY, EarshotBot, Limits, Services
 from bot.presentation.courier import Courier
 from bot.presentation.deliveries import Deliveries
@@ -169,7 +170,14 @@ def build_bot(  # noqa: PLR0913 - all that stands behind a command
         requests=state.requests,
         deliveries=state.deliveries,
         transcripts=state.transcripts,
-        privacy=state.privacy,
+        privacy=Privacy(
+            state.requests,
+            transcripts=state.transcripts,
+            deliveries=state.deliveries,
+            flags=state.flags,
+            cache=state.cache,
+            audio=core.depot,
+        ),
         modes=core.modes,
         health=health,
         limits=Limits(

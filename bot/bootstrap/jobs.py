@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from bot.adapters.in_process.outbox import InProcessOutbox
 from bot.adapters.in_process.progress_bus import InProcessProgressBus
 from bot.adapters.jobs import DocketJobs, InProcessJobs
+from bot.adapters.jobs.docket_jobs import REDELIVERY_S
 from bot.adapters.redis.outbox import RedisOutbox
 from bot.adapters.redis.progress_bus import RedisProgressBus
 from bot.bootstrap.processes import every
@@ -65,8 +66,10 @@ def lanes_of(settings: Settings, *, default: tuple[Lane, ...]) -> tuple[Lane, ..
 
 
 @asynccontextmanager
-async def open_jobs(core: Core, state: BotState, desk: Desk) -> AsyncGenerator[Jobs]:
-    """Reach the job engine, which is the store's."""
+async def open_jobs(
+    core: Core, state: BotState, desk: Desk, *, redelivery_s: float = REDELIVERY_S
+) -> AsyncGenerator[Jobs]:
+    """Reach the job engine, which is the store's; jobs of a process that was killed wait so long for another."""
     name = secrets.token_hex(8)
     async with AsyncExitStack() as stack:
         queue: DocketJobs | InProcessJobs = InProcessJobs()
@@ -74,7 +77,9 @@ async def open_jobs(core: Core, state: BotState, desk: Desk) -> AsyncGenerator[J
         bus: ProgressBus = InProcessProgressBus()
         if state.servers is not None:
             store = state.servers.store
-            queue = await stack.enter_async_context(DocketJobs(store, state.servers.store_url))
+            queue = await stack.enter_async_context(
+                DocketJobs(store, state.servers.store_url, redelivery_s=redelivery_s)
+            )
             outbox = RedisOutbox(store)
             bus = await stack.enter_async_context(RedisProgressBus(store, origin=name))
         admission = Admission(state.ledgers, queue, now=now)
@@ -97,6 +102,7 @@ async def open_jobs(core: Core, state: BotState, desk: Desk) -> AsyncGenerator[J
             runner=Runner(
                 desk,
                 requests=state.requests,
+                transcripts=state.transcripts,
                 admission=admission,
                 outbox=outbox,
                 bus=bus,

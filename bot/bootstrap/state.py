@@ -40,7 +40,6 @@ from bot.adapters.redis.stage_counts import RedisStageCounts
 from bot.bootstrap.services import StartFailed, now
 from bot.core.caching import SharedWork
 from bot.core.circuits import Circuits
-from bot.core.privacy import Privacy
 from bot.core.stage_health import StageHealth
 
 if TYPE_CHECKING:
@@ -83,7 +82,6 @@ class BotState:
     leases: StoredLeases
     ledgers: StoredLedgers
     flags: StoredStopFlags
-    privacy: Privacy
     limiter: FallbackRateLimiter | InProcessRateLimiter
     cache: RedisCache | InProcessCache
     shared_work: SharedWork
@@ -182,7 +180,6 @@ def _assembled(
         leases=StoredLeases(documents),
         ledgers=StoredLedgers(documents),
         flags=StoredStopFlags(documents),
-        privacy=Privacy(requests, transcripts=transcripts, deliveries=deliveries, cache=cache),
         limiter=limiter,
         cache=cache,
         shared_work=SharedWork(cache, flights),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from loguru import logger
 
+from bot.adapters.jobs.docket_jobs import REDELIVERY_S
 from bot.adapters.spool import FileSpool
 from bot.api.health import serve_health
 from bot.bootstrap.desk import MODEL, build_desk, build_fair_use, cdn, watch_model
@@ -27,25 +28,28 @@ if TYPE_CHECKING:
 
     from bot.bootstrap.services import Core, Ears
     from bot.bootstrap.state import BotState
-    from bot.core.jobs import Lane
     from bot.settings import Settings
 
 DRAIN_S: Final = 20.0
 """Seconds in which jobs may end that are under way when the process is to stop; the rest is left to others."""
 
 
-async def run(settings: Settings, make_ears: Callable[[Settings], Ears] = whisper) -> int:
+async def run(
+    settings: Settings, make_ears: Callable[[Settings], Ears] = whisper, *, redelivery_s: float = REDELIVERY_S
+) -> int:
     """Run until a signal; the exit code."""
     try:
         async with AsyncExitStack() as stack:
-            await _run(settings, make_ears, stack)
+            await _run(settings, make_ears, redelivery_s, stack)
     except StartFailed as exc:
         logger.error("{}", exc)
         return BAD_SETTINGS
     return STOPPED
 
 
-async def _run(settings: Settings, make_ears: Callable[[Settings], Ears], stack: AsyncExitStack) -> None:
+async def _run(
+    settings: Settings, make_ears: Callable[[Settings], Ears], redelivery_s: float, stack: AsyncExitStack
+) -> None:
     lanes = lanes_of(settings, default=())
     health = Health((*STATE_PARTS, *((MODEL, STAGES) if lanes else ())), now)
     state = await stack.enter_async_context(open_state(settings))
@@ -72,7 +76,7 @@ async def _run(settings: Settings, make_ears: Callable[[Settings], Ears], stack:
     ]
     if lanes:
         core = await stack.enter_async_context(open_core(settings, state, await cdn(settings, stack), make_ears))
-        work += await _jobs(settings, core, state, health, lanes, stack)
+        work += await _jobs(settings, core, state, health, redelivery_s, stack)
     async with asyncio.TaskGroup() as background:
         tasks = [background.create_task(coroutine) for coroutine in work]
         stopped = asyncio.create_task(stop_signal(), name="signals")
@@ -87,15 +91,15 @@ async def _run(settings: Settings, make_ears: Callable[[Settings], Ears], stack:
 
 
 async def _jobs(
-    settings: Settings, core: Core, state: BotState, health: Health, lanes: tuple[Lane, ...], stack: AsyncExitStack
+    settings: Settings, core: Core, state: BotState, health: Health, redelivery_s: float, stack: AsyncExitStack
 ) -> list[Coroutine[Any, Any, None]]:
     """What a process does that does jobs."""
     fair_use = build_fair_use(settings, state)
     # Nothing is taken here: what is done was taken elsewhere.
     read_only = ReadOnly(core.load, enter_s=settings.overload_wait_minutes * 60)
     desk = build_desk(settings, core, state, fair_use=fair_use, read_only=read_only)
-    jobs = await stack.enter_async_context(open_jobs(core, state, desk))
-    listeners = settings.whisper_concurrency
+    jobs = await stack.enter_async_context(open_jobs(core, state, desk, redelivery_s=redelivery_s))
+    listeners, lanes = settings.whisper_concurrency, lanes_of(settings, default=())
     return [
         do_jobs(jobs, core, lanes, places=settings.jobs_at_once, listeners=listeners, grace_s=DRAIN_S),
         keep_line(jobs, core, Line(state.ledgers, now=now)),

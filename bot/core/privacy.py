@@ -14,12 +14,18 @@ it named in the cache ends only when its time is over: those records are counted
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
+
+from bot.core.errors import SpoolFailed
+from bot.core.models import SpooledAudio
+from bot.core.records import RequestState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from bot.core.jobs import StopFlags
     from bot.core.ports import Cache
     from bot.core.records import RequestRecord
 
@@ -85,6 +91,18 @@ class MemberTranscripts(Protocol):
         ...
 
 
+class MemberAudio(Protocol):
+    """Audio on its way to a job."""
+
+    async def discard(self, audio: SpooledAudio) -> None:
+        """Delete it; doing it twice is harmless.
+
+        Raises:
+            SpoolFailed: it may still be there, for up to a day.
+        """
+        ...
+
+
 class MemberDeliveries(Protocol):
     """A member's answers on their way. May raise `StoreUnavailable`."""
 
@@ -103,7 +121,9 @@ class Privacy:
         requests: with the index.
         transcripts: that the requests made. One that somebody else made, and that was only used again, is not theirs.
         deliveries: answers on their way.
+        flags: stop what is under way.
         cache: finished work, which the records name.
+        audio: what waits to be heard.
     """
 
     def __init__(
@@ -112,12 +132,16 @@ class Privacy:
         *,
         transcripts: MemberTranscripts,
         deliveries: MemberDeliveries,
+        flags: StopFlags,
         cache: Cache,
+        audio: MemberAudio,
     ) -> None:
         self._requests = requests
         self._transcripts = transcripts
         self._deliveries = deliveries
+        self._flags = flags
         self._cache = cache
+        self._audio = audio
 
     async def kept(self, guild_id: int | None, member_id: int) -> Kept:
         """What is kept of a member in a guild; ``guild_id`` None is outside all guilds.
@@ -141,10 +165,21 @@ class Privacy:
             records = await self._requests.read(batch)
             await self._cache.delete(*{key for record in records for key in record.cache_keys})
             gone += await self._of(batch, records)
+            for record in records:
+                await self._stop(record)
             await self._transcripts.delete(*batch)
             await self._requests.bury(guild_id, member_id, batch)
         await self._deliveries.forget(guild_id, member_id)
         return gone
+
+    async def _stop(self, record: RequestRecord) -> None:
+        """Stop a job, whose audio is not needed any more."""
+        if record.order is None or record.state is not RequestState.RUNNING:
+            return
+        await self._flags.raise_flag(record.id)
+        if isinstance(record.order.source, SpooledAudio):
+            with suppress(SpoolFailed):
+                await self._audio.discard(record.order.source)
 
     async def _of(self, request_ids: Sequence[str], records: Sequence[RequestRecord]) -> Kept:
         """What there is of a batch, of which ``records`` can be read."""

@@ -138,8 +138,7 @@ class AutomaticTranscripts:
                 await self._deliveries.bring(taken, address)  # no job does
                 return
             watch.record = taken
-            await self._dispatch.forward(taken)
-            await watch.over()
+            await watch.over(self._dispatch.forward(taken))
 
     @asynccontextmanager
     async def _place(self, guild_id: int) -> AsyncGenerator[None]:

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import pytest
 
 from bot.adapters.in_process.documents import InProcessDocuments
-from bot.adapters.records import StoredDeliveries, StoredRequests, StoredTranscripts
+from bot.adapters.records import StoredDeliveries, StoredRequests, StoredStopFlags, StoredTranscripts
 from bot.adapters.redis import keys
-from bot.core.errors import NotFound, StoreUnavailable, TranscriptNotKept
+from bot.core.errors import NotFound, SpoolFailed, StoreUnavailable, TranscriptNotKept
+from bot.core.orders import LinkRecord, Order, SpooledRecord
 from bot.core.privacy import BATCH, Kept, Privacy
 from bot.core.quotas import BucketId
-from bot.core.records import Delivery, RequestRecord, ResultRecord, SourceKind
-from tests.fakes import FakeClock, a_transcript
+from bot.core.records import Delivery, RequestRecord, RequestState, ResultRecord, SourceKind
+from tests.fakes import FakeClock, FakeDepot, a_transcript
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,8 +86,15 @@ class Town:
         self.requests = StoredRequests(documents, cache=self.cache, now=self.clock)
         self.deliveries = StoredDeliveries(documents, now=self.clock)
         self.transcripts = StoredTranscripts(documents)
+        self.flags = StoredStopFlags(documents)
+        self.depot = FakeDepot()
         self.privacy = Privacy(
-            self.requests, transcripts=self.transcripts, deliveries=self.deliveries, cache=self.cache
+            self.requests,
+            transcripts=self.transcripts,
+            deliveries=self.deliveries,
+            flags=self.flags,
+            cache=self.cache,
+            audio=self.depot,
         )
 
     def record(self, number: int, *, member: int = MEMBER, guild: int | None = GUILD) -> RequestRecord:
@@ -255,3 +263,27 @@ async def test_without_a_store_nothing_is_said_to_be_gone() -> None:
     with pytest.raises(StoreUnavailable):
         await town.privacy.forget(GUILD, MEMBER)
     assert await town.privacy.kept(GUILD, MEMBER) == Kept(results=1, transcripts=1, oldest=NOW + 1)
+
+
+# --- what is under way ----------------------------------------------------------------------------------------------
+
+
+def a_job(home: Town, number: int, state: RequestState = RequestState.RUNNING) -> RequestRecord:
+    """One whose audio waits to be heard."""
+    link = LinkRecord(url="https://cdn.discordapp.com/a.ogg", filename="a.ogg")
+    spooled = SpooledRecord(key=f"{number:032x}", sha256="0" * 64, size=9)
+    order = Order(link=link, spooled=spooled, scope="g1", keep_s=DAY_S)
+    return home.record(number).model_copy(update={"order": order, "state": state})
+
+
+@pytest.mark.parametrize("error", [None, SpoolFailed("the disk does not work")], ids=["well", "disk"])
+async def test_what_is_under_way_is_stopped_and_its_audio_goes(error: Exception | None) -> None:
+    home = Town()
+    home.depot.error = error
+    running, ended = a_job(home, 1), a_job(home, 2, RequestState.DONE)
+    for record in (running, ended):
+        await home.requests.put(record, keep_s=DAY_S)
+    await home.privacy.forget(GUILD, MEMBER)
+    assert await home.flags.raised([running.id, ended.id]) == {running.id}
+    assert home.depot.discarded == ([] if error else [f"{1:032x}"])
+    assert await home.requests.ids(GUILD, MEMBER) == []

@@ -175,7 +175,14 @@ class Store:
     async def forget(self) -> None:
         """Ada uses ``/forget-me``."""
         here = self.here
-        privacy = Privacy(here.requests, transcripts=here.transcripts, deliveries=here.deliveries, cache=self.cache)
+        privacy = Privacy(
+            here.requests,
+            transcripts=here.transcripts,
+            deliveries=here.deliveries,
+            flags=here.flags,
+            cache=self.cache,
+            audio=self.depot,
+        )
         await privacy.forget(GUILD, ADA)
 
 
