@@ -13,7 +13,7 @@ OTHER_PYTHONS := 3.12 3.13
 # uv reads the system's certificate authorities only when it is told to.
 export UV_SYSTEM_CERTS := 1
 
-.PHONY: help install demo run worker test test-versions check fmt format-check lint type layers bench lock models schema clean
+.PHONY: help install demo run worker test soak test-versions check fmt format-check lint type layers bench lock models schema clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -65,6 +65,12 @@ worker: $(VENV)/.installed ## run a worker beside the bot, with the same setting
 test: $(VENV)/.installed-dev ## run all tests
 	@$(BIN)/python -m bot.adapters.whisper.embedded $(MODELS) base tiny.en smollm2
 	@$(BIN)/pytest -n 2 --dist loadgroup --cov --cov-report term:skip-covered
+
+soak: export SOAK_SECONDS ?= 120
+soak: export SOAK_JOBS ?= 200
+soak: export SOAK_SEED ?= 1
+soak: $(VENV)/.installed-dev ## kill everything at random for two minutes under 200 jobs; SOAK_SEED=1,2,3 for several
+	@$(BIN)/pytest -q -rP tests/chaos/test_soak.py
 
 test-versions: $(VENV)/.installed-dev ## run the tests on the other Pythons that are here, end to end only the smoke test
 	@for version in $(OTHER_PYTHONS); do \

@@ -93,15 +93,31 @@ Snowflakes = Annotated[tuple[Annotated[int, Field(gt=0, lt=1 << 63)], ...], Befo
 Folder = Annotated[Path, BeforeValidator(_without_nul)]
 
 
-class Provider(BaseModel):
-    """Where one model of the chain lives; ``model`` is the server's name of it, if that is another."""
+class TokenPrice(BaseModel):
+    """What a model's tokens cost, in USD for a million."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    base_url: Address
+    input: float = Field(ge=0, le=100_000)
+    output: float = Field(ge=0, le=100_000)
+
+
+class Provider(BaseModel):
+    """Where one model of the chain lives, and what is known of it.
+
+    Without a ``base_url`` that is where OPENAI_BASE_URL says; ``model`` is the server's name of it, if that is another.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    base_url: Address | None = None
     api_key: SecretStr | None = None
     model: str | None = Field(default=None, min_length=1, max_length=200)
     reasoning: bool | None = Field(default=None, description="Whether it thinks before it speaks; None: by its name.")
+    capabilities: tuple[Literal["json_schema", "json_object", "text"], ...] | None = Field(
+        default=None, min_length=1, max_length=3, description="How it can be asked for JSON; None: found by trying."
+    )
+    price: TokenPrice | None = None
 
 
 class Settings(BaseModel):

@@ -20,13 +20,15 @@ if TYPE_CHECKING:
 class Streams:
     """A stream of ``pieces``, then ``finish``. ``cut`` breaks the connection off before the finish.
 
-    ``after_s`` is how long it says nothing at first, in seconds.
+    ``after_s`` is how long it says nothing at first, in seconds; ``usage`` are the tokens that it read and wrote, None
+    where it does not tell.
     """
 
     pieces: Sequence[str] = ("All ", "is ", "well.")
     finish: str | None = "stop"
     cut: bool = False
     after_s: float = 0.0
+    usage: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +96,8 @@ class ScriptedLLM:
             return response
         if answer.finish is not None:
             await response.write(_event({}, answer.finish))
+        if answer.usage is not None:
+            await response.write(_usage(*answer.usage))
         await response.write(b"data: [DONE]\n\n")
         return response
 
@@ -124,6 +128,11 @@ def _event(delta: Mapping[str, Any], finish: str | None = None) -> bytes:
         "choices": [{"index": 0, "delta": delta, "finish_reason": finish}],
     }
     return f"data: {json.dumps(chunk)}\n\n".encode()
+
+
+def _usage(read: int, written: int) -> bytes:
+    usage = {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
+    return f"data: {json.dumps({'choices': [], 'usage': usage})}\n\n".encode()
 
 
 def _error(answer: Fails) -> web.Response:

@@ -40,6 +40,11 @@ def test_values_are_read_and_empty_ones_are_not_set() -> None:
         ("LLM_PROVIDERS", '{"a": {"base_url": "ftp://secret-host/v1"}}'),
         ("LLM_PROVIDERS", '{"a": {"base_url": "http://host/v1", "api-key": "sk-secret"}}'),
         ("LLM_PROVIDERS", "[" * 100_000),
+        ("LLM_PROVIDERS", '{"a": {"capabilities": []}}'),
+        ("LLM_PROVIDERS", '{"a": {"capabilities": ["telepathy"]}}'),
+        ("LLM_PROVIDERS", '{"a": {"price": {"input": 2.5}}}'),
+        ("LLM_PROVIDERS", '{"a": {"price": {"input": -1, "output": 2}}}'),
+        ("LLM_PROVIDERS", '{"a": {"price": {"input": NaN, "output": 2}}}'),
         ("LLM_ALIASES", '{"fast": []}'),
         ("LLM_ALIASES", '{"fast": ["template", "gpt-4o"]}'),
         ("LLM_ALIASES", '{"Not an alias": ["gpt-4o"]}'),
@@ -177,9 +182,17 @@ def test_the_example_is_valid_and_its_values_are_the_defaults() -> None:
 def test_providers_and_their_keys() -> None:
     given = {"LLM_PROVIDERS": '{"local": {"base_url": "http://me:pass-word@host/v1", "api_key": "key-word"}}'}
     settings = Settings.from_env(given)
-    assert settings.llm_providers["local"].base_url.endswith("host/v1")
+    assert str(settings.llm_providers["local"].base_url).endswith("host/v1")
     assert "key-word" not in repr(settings)
     assert set(settings.secrets()) == {"key-word", "pass-word"}
+
+
+def test_what_an_operator_knows_of_a_model_needs_no_address() -> None:
+    known = '{"o3": {"capabilities": ["json_object", "text"], "price": {"input": 2, "output": 8.5}}}'
+    provider = Settings.from_env({"LLM_PROVIDERS": known}).llm_providers["o3"]
+    assert (provider.base_url, provider.capabilities) == (None, ("json_object", "text"))
+    assert provider.price is not None
+    assert (provider.price.input, provider.price.output) == (2, 8.5)
 
 
 def test_providers_may_come_from_a_file(tmp_path: Path) -> None:

@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING, Any, Final
 
 import httpx2
 from openai import (
-    APIConnectionError,
-    APIError,
     APIStatusError,
     AsyncOpenAI,
     BadRequestError,
-    ContentFilterFinishReasonError,
     OpenAIError,
     UnprocessableEntityError,
     omit,
 )
 
-from bot.core.completion import Completion
-from bot.core.errors import CompletionFailed, CompletionRateLimited, CompletionRefused, CompletionUnavailable
+from bot.adapters.openai_errors import mapped
+from bot.core.completion import Completion, Form
+from bot.core.errors import CompletionFailed, CompletionRefused
 from bot.core.models import ModeResult, Note, NoteKey
+from bot.core.spending import Usage
+from bot.core.structured import FormRefused
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -47,18 +47,16 @@ _CONNECT_S = 10.0
 
 _REASONING_NAME = re.compile(r"(?:.*/)?(?:o\d|gpt-[5-9])")
 
-_ADAPTABLE = ("max_completion_tokens", "max_tokens", "temperature")
+_ADAPTABLE = ("max_completion_tokens", "max_tokens", "temperature", "stream_options")
 _REFUSES_PARAMETER = re.compile(
     r"unsupported|not support|unrecogni[sz]ed|unknown|unexpected|extra|not permitted", re.IGNORECASE
 )
 
-_UNAVAILABLE_STATUS = frozenset({401, 402, 403, 404, 410})
-_UNAVAILABLE_CODE = frozenset(
-    {"insufficient_quota", "billing_hard_limit_reached", "invalid_api_key", "model_not_found", "model_deprecated"}
-)
-_RATE_LIMIT_STATUS = 429
-_RATE_LIMIT_CODE = frozenset({"rate_limit_exceeded", "rate_limit_error", "tokens", "requests"})
-_REFUSED_STATUS = frozenset({400, 413, 422})
+_REFUSES_FORM = re.compile(r"response_format|json[_ ](?:schema|object|mode|validate)|parse grammar", re.IGNORECASE)
+"""Groq says ``json_validate_failed`` where its model makes no JSON; the last is llama.cpp's."""
+
+_MOST_TOKENS = 1 << 40
+"""More of them were never used: a server that says so counts wrongly."""
 
 _THINK_OPEN = "<think>"
 _THINK_CLOSE = "</think>"
@@ -123,9 +121,11 @@ class OpenAIChatModel:
     async def complete(self, task: CompletionTask, *, on_text: Callable[[str], None]) -> Completion:
         """Stream an answer to ``task``'s prompt.
 
-        Thoughts between ``<think>`` and ``</think>``, as local reasoning models give them, are left out.
+        Thoughts between ``<think>`` and ``</think>``, as local reasoning models give them, are left out. Of a schema,
+        only what ``task.form`` can say of it is sent; the prompt has the rest.
 
         Raises:
+            FormRefused: the server does not take ``task.form``.
             CompletionFailed: there is no usable answer. Its text never holds what the server said, which may repeat
                 the key or members' words.
         """
@@ -135,7 +135,8 @@ class OpenAIChatModel:
                 on_text(text)
         on_text(answer.text)
         notes = (Note(key=NoteKey.RESULT_CUT),) if answer.cut else ()
-        return Completion(model=self._name, result=ModeResult(format="markdown", text=answer.text), notes=notes)
+        result = ModeResult(format="markdown", text=answer.text)
+        return Completion(model=self._name, result=result, notes=notes, usage=answer.usage)
 
     async def _growing(self, answer: _Answer, task: CompletionTask) -> AsyncGenerator[str, None]:
         """Fill ``answer`` and yield its text whenever there is more; vendors' errors end here."""
@@ -148,7 +149,7 @@ class OpenAIChatModel:
                         break
         # Not "from exc": a log would show the server's answer, and the request with the key and what was said.
         except (OpenAIError, httpx2.HTTPError, httpx2.StreamError, httpx2.InvalidURL, OSError) as exc:
-            raise _mapped(exc) from None
+            raise mapped(exc) from None
         # JSON or UTF-8 that is none, or too deep; chunks of another shape, which the client does not check.
         except (ValueError, TypeError, AttributeError, LookupError, RuntimeError) as exc:
             raise CompletionFailed(f"the stream cannot be read ({type(exc).__name__})") from None
@@ -156,7 +157,7 @@ class OpenAIChatModel:
 
     async def _open(self, task: CompletionTask) -> AsyncStream[ChatCompletionChunk]:
         while True:
-            sent = self._parameters(task.mode.model)
+            sent = self._parameters(task.mode.model) | _response_format(task)
             try:
                 return await self._client.chat.completions.create(
                     model=self._model,
@@ -168,9 +169,13 @@ class OpenAIChatModel:
                     max_completion_tokens=sent.get("max_completion_tokens", omit),
                     max_tokens=sent.get("max_tokens", omit),
                     temperature=sent.get("temperature", omit),
+                    stream_options=sent.get("stream_options", omit),
+                    response_format=sent.get("response_format", omit),
                 )
             except (BadRequestError, UnprocessableEntityError) as exc:
                 refused = _refused_parameter(exc, sent)
+                if refused is None and "response_format" in sent and _REFUSES_FORM.search(_words(exc)):
+                    raise FormRefused(f"{exc.status_code}, {task.form} is not taken") from None
                 if refused is None:
                     raise
                 self._refused.add(refused)
@@ -185,6 +190,8 @@ class OpenAIChatModel:
         parameters: dict[str, Any] = {name: limits[name]} if name else {}
         if model.temperature is not None and "temperature" not in self._refused:
             parameters["temperature"] = model.temperature
+        if "stream_options" not in self._refused:
+            parameters["stream_options"] = {"include_usage": True}
         return parameters
 
 
@@ -193,6 +200,7 @@ class _Answer:
 
     def __init__(self) -> None:
         self.text = ""
+        self.usage: Usage | None = None
         self._raw = ""
         self._finish: str | None = None
 
@@ -212,6 +220,7 @@ class _Answer:
         Raises:
             CompletionRefused: the model refuses to answer.
         """
+        self.usage = _usage(chunk) or self.usage  # the newest: some count on from chunk to chunk
         if not chunk.choices:
             return False
         choice = chunk.choices[0]
@@ -245,62 +254,36 @@ def _without_thoughts(raw: str) -> str:
     return "" if answer.startswith(_THINK_OPEN) or _THINK_OPEN.startswith(answer) else answer
 
 
+def _usage(chunk: ChatCompletionChunk) -> Usage | None:
+    """What a chunk says of the tokens; nothing of it was checked by the client."""
+    given: tuple[object, ...] = tuple(
+        getattr(chunk.usage, name, None) for name in ("prompt_tokens", "completion_tokens")
+    )
+    match given:
+        case (int(read), int(written)) if 0 <= read < _MOST_TOKENS and 0 <= written < _MOST_TOKENS:
+            return Usage(input_tokens=read, output_tokens=written)
+        case _:
+            return None
+
+
+def _response_format(task: CompletionTask) -> dict[str, Any]:
+    if task.schema is None or task.form is Form.TEXT:
+        return {}
+    if task.form is Form.JSON_OBJECT:
+        return {"response_format": {"type": "json_object"}}
+    schema = {"name": "answer", "schema": task.schema.definition, "strict": task.schema.is_strict}
+    return {"response_format": {"type": "json_schema", "json_schema": schema}}
+
+
+def _words(exc: APIStatusError) -> str:
+    return f"{exc.code} {exc.param} {exc.message} {exc.body}"
+
+
 def _refused_parameter(exc: APIStatusError, sent: dict[str, Any]) -> str | None:
     """The parameter that a 400 or 422 complains of, if it is one that can be left out."""
-    words = f"{exc.code} {exc.message} {exc.body}"
+    words = _words(exc)
+    if "stream_options" in sent and "stream_options" in words:  # never missed, whatever the words
+        return "stream_options"
     if not _REFUSES_PARAMETER.search(words):
         return None
     return next((name for name in _ADAPTABLE if name in sent and (name == exc.param or name in words)), None)
-
-
-# --- errors -----------------------------------------------------------------------------------------------------
-
-
-def _mapped(exc: Exception) -> CompletionFailed:
-    """``exc`` in the terms of the core. Only its class, status and code are told, never its message."""
-    if isinstance(exc, APIStatusError):
-        return _mapped_status(exc)
-    if isinstance(exc, ContentFilterFinishReasonError):
-        return CompletionRefused("the answer was filtered")
-    if isinstance(exc, APIError) and not isinstance(exc, APIConnectionError):
-        return _mapped_code(exc)
-    origin = f" from {type(exc.__cause__).__name__}" if exc.__cause__ else ""
-    return CompletionFailed(f"{type(exc).__name__}{origin}")
-
-
-def _mapped_status(exc: APIStatusError) -> CompletionFailed:
-    code = _code(exc)
-    detail = " ".join(part for part in (str(exc.status_code), type(exc).__name__, code) if part)
-    if exc.status_code in _UNAVAILABLE_STATUS or code in _UNAVAILABLE_CODE:
-        return CompletionUnavailable(detail)
-    if exc.status_code == _RATE_LIMIT_STATUS:
-        wait_s = _retry_after(exc.response.headers)
-        return CompletionRateLimited(detail) if wait_s is None else CompletionRateLimited(detail, retry_after_s=wait_s)
-    if exc.status_code in _REFUSED_STATUS:
-        return CompletionRefused(detail)
-    return CompletionFailed(detail)
-
-
-def _mapped_code(exc: APIError) -> CompletionFailed:
-    """An error without a status of its own: one that the stream brings after a good beginning."""
-    code = _code(exc)
-    detail = f"{type(exc).__name__} {code}".strip()
-    if code in _UNAVAILABLE_CODE:
-        return CompletionUnavailable(detail)
-    return CompletionRateLimited(detail) if code in _RATE_LIMIT_CODE else CompletionFailed(detail)
-
-
-def _code(exc: APIError) -> str:
-    """The provider's code if it looks like one; a key, or a sentence, does not."""
-    code = exc.code or exc.type or ""
-    return code if re.fullmatch(r"[a-z_]{1,40}", code) else ""
-
-
-def _retry_after(headers: httpx2.Headers) -> float | None:
-    """Seconds that the provider asks to wait; None where it does not say so in a number."""
-    try:
-        if "retry-after-ms" in headers:
-            return max(0.0, float(headers["retry-after-ms"]) / 1000)
-        return max(0.0, float(headers["retry-after"]))
-    except (KeyError, ValueError):
-        return None

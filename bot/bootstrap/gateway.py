@@ -28,10 +28,11 @@ from bot.bootstrap.upkeep import (
     watch_stages,
 )
 from bot.core.health import Health, Reading, State
-from bot.core.jobs import Lane
+from bot.core.jobs import LINES
 from bot.core.line import Line
 from bot.core.load import ReadOnly
 from bot.core.privacy import Privacy
+from bot.core.spending import Spending
 from bot.presentation.client import GATEWAY, EarshotBot, Limits, Services
 from bot.presentation.courier import Courier
 from bot.presentation.deliveries import Deliveries
@@ -76,9 +77,11 @@ async def run(settings: Settings, make_ears: Callable[[Settings], Ears] = whispe
 async def _run(settings: Settings, token: str, make_ears: Callable[[Settings], Ears], stack: AsyncExitStack) -> int:
     health = Health((GATEWAY, MODEL, *STATE_PARTS, LOAD, STAGES), now)
     state = await stack.enter_async_context(open_state(settings))
-    watch = StateWatch(state, health)
+    watch, spending = StateWatch(state, health), Spending()
     await watch.check()
-    core = await stack.enter_async_context(open_core(settings, state, await cdn(settings, stack), make_ears))
+    core = await stack.enter_async_context(
+        open_core(settings, state, await cdn(settings, stack), make_ears, spending=spending)
+    )
     enter_s = settings.overload_wait_minutes * 60
     line = Line(state.ledgers, now=now)
     load = StrainedLoad((core.load, line), watch, state.stages, full_s=enter_s)
@@ -92,13 +95,18 @@ async def _run(settings: Settings, token: str, make_ears: Callable[[Settings], E
                 health,
                 host=settings.http_host,
                 port=settings.http_port,
-                read=lambda: (*watch.readings(), *stage_readings(state.stages), *_readings(core, line, read_only)),
+                read=lambda: (
+                    *watch.readings(),
+                    *stage_readings(state.stages),
+                    *spending.readings(),
+                    *_readings(core, line, read_only),
+                ),
             )
         )
     except OSError as exc:
         raise StartFailed(f"HTTP_HOST:HTTP_PORT cannot be had: {exc.strerror}") from exc
     bot = build_bot(settings, core, state, desk=desk, jobs=jobs, fair_use=fair_use, health=health)
-    lanes = lanes_of(settings, default=tuple(Lane))
+    lanes = lanes_of(settings, default=LINES)
     async with asyncio.TaskGroup() as background:
         working = background.create_task(
             do_jobs(

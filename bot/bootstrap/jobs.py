@@ -20,11 +20,11 @@ from bot.bootstrap.processes import every
 from bot.bootstrap.services import now
 from bot.core.admission import Admission
 from bot.core.dispatch import Dispatch
-from bot.core.jobs import Lane
+from bot.core.jobs import LINES, Lane
 from bot.core.runner import Runner
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable
+    from collections.abc import AsyncGenerator, Callable, Iterable
 
     from bot.bootstrap.services import Core
     from bot.bootstrap.state import BotState
@@ -132,25 +132,31 @@ async def do_jobs(
     async def announce(lane: Lane) -> None:
         await jobs.admission.announce(lane, jobs.name, listeners, core.load.speed, ANNOUNCED_S)
 
-    async def work(lane: Lane) -> None:
+    async def work(lane: Lane, room: Callable[[], int] | None = None) -> None:
+        handler, name = partial(jobs.runner.run, lane=lane), f"{jobs.name}-{lane}"
+        await jobs.queue.work(lane, handler, places=places, room=room, name=name, grace_s=grace_s)
+
+    async def work_off(lane: Lane) -> None:
         announcing = asyncio.create_task(every(ANNOUNCE_S, partial(announce, lane), patient=True))
         try:
-            handler = partial(jobs.runner.run, lane=lane)
-            await jobs.queue.work(lane, handler, places=places, name=f"{jobs.name}-{lane}", grace_s=grace_s)
+            # No more than are heard, and the next: another worker may have nothing to do.
+            await work(lane, lambda: listeners + 1 + jobs.runner.past_listening(lane))
         finally:
             announcing.cancel()
             await jobs.admission.retire(lane, jobs.name)
 
     async with asyncio.TaskGroup() as group:
         for lane in lanes:
-            group.create_task(work(lane), name=f"jobs: {lane}")
+            group.create_task(work_off(lane), name=f"jobs: {lane}")
+            if lane is Lane.INTERACTIVE:
+                group.create_task(work(Lane.READY), name=f"jobs: {Lane.READY}")
 
 
 async def keep_line(jobs: Jobs, core: Core, line: Line) -> None:
     """See to it that whoever is next is let in, until cancelled."""
 
     async def look() -> None:
-        for lane in Lane:
+        for lane in LINES:
             await jobs.admission.let_in(lane)
         await line.look()
 

@@ -17,9 +17,12 @@ from bot.adapters.spool import MIB, FileSpool
 from bot.adapters.whisper import WhisperTranscriber
 from bot.core.chain import SMART, Chain, ChainPolicy
 from bot.core.chain_link import RetryPolicy
+from bot.core.completion import Form
 from bot.core.load import Load
 from bot.core.pipeline import Pipeline
 from bot.core.ports import Transcriber
+from bot.core.spending import Price, Spending
+from bot.core.structured import ModelFacts
 from bot.settings import TEMPLATE
 
 if TYPE_CHECKING:
@@ -33,7 +36,7 @@ if TYPE_CHECKING:
     from bot.core.jobs import AudioDepot
     from bot.core.ports import AudioFetcher, CompletionModel, TranscriptStore
     from bot.core.stage_health import StageHealth
-    from bot.settings import Settings
+    from bot.settings import Provider, Settings
 
 FAST = "fast"
 """Names the chain of models that answer soon."""
@@ -119,6 +122,8 @@ async def open_core(
     state: PipelineState,
     make_fetcher: Callable[[FileSpool, int], AudioFetcher],
     make_ears: Callable[[Settings], Ears] = whisper,
+    *,
+    spending: Spending | None = None,
 ) -> AsyncGenerator[Core]:
     """Build the pipeline; everything it opened is closed when the context ends.
 
@@ -127,6 +132,7 @@ async def open_core(
         state: where transcripts are kept, and work is shared.
         make_fetcher: gets the spool and the limit in bytes.
         make_ears: makes what listens.
+        spending: told what the models use up.
 
     Raises:
         StartFailed: a folder cannot be used.
@@ -147,6 +153,8 @@ async def open_core(
             shared=state.shared_work,
             circuits=state.circuits,
             stages=state.stages,
+            facts={name: _facts(provider) for name, provider in settings.llm_providers.items()},
+            spending=spending,
             policy=ChainPolicy(
                 retries=RetryPolicy(tries=settings.llm_tries),
                 hedge_s=settings.llm_hedge_seconds or None,
@@ -200,9 +208,11 @@ async def _chains(settings: Settings, stack: AsyncExitStack) -> dict[str, list[C
     models: dict[str, CompletionModel] = {TEMPLATE: ExtractiveModel()}
     for name in sorted({name for chain in chains.values() for name in chain} - {TEMPLATE}):
         provider = settings.llm_providers.get(name)
-        secret, url = (
-            (provider.api_key, provider.base_url) if provider else (settings.openai_api_key, settings.openai_base_url)
-        )
+        secret, url = settings.openai_api_key, settings.openai_base_url
+        if provider is not None and provider.base_url is not None:
+            secret, url = provider.api_key, provider.base_url
+        elif provider is not None and provider.api_key is not None:
+            secret = provider.api_key
         if not (secret or url):
             continue  # nobody to ask
         at = secret.get_secret_value() if secret else None, url
@@ -218,6 +228,14 @@ async def _chains(settings: Settings, stack: AsyncExitStack) -> dict[str, list[C
         alias: [models[name] for name in chain if name in models] or [models[TEMPLATE]]
         for alias, chain in chains.items()
     }
+
+
+def _facts(provider: Provider) -> ModelFacts:
+    forms, price = provider.capabilities, provider.price
+    return ModelFacts(
+        forms=None if forms is None else tuple(map(Form, forms)),
+        price=price and Price(input=price.input, output=price.output),
+    )
 
 
 def _without_thinkers(settings: Settings) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from bot.bootstrap.upkeep import STAGES, STATE_PARTS, StateWatch, clean_up, stag
 from bot.core.health import Health
 from bot.core.line import Line
 from bot.core.load import ReadOnly
+from bot.core.spending import Spending
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -50,7 +51,7 @@ async def run(
 async def _run(
     settings: Settings, make_ears: Callable[[Settings], Ears], redelivery_s: float, stack: AsyncExitStack
 ) -> None:
-    lanes = lanes_of(settings, default=())
+    lanes, spending = lanes_of(settings, default=()), Spending()
     health = Health((*STATE_PARTS, *((MODEL, STAGES) if lanes else ())), now)
     state = await stack.enter_async_context(open_state(settings))
     if state.servers is None:
@@ -64,7 +65,7 @@ async def _run(
                 health,
                 host=settings.http_host,
                 port=settings.http_port,
-                read=lambda: (*watch.readings(), *stage_readings(state.stages)),
+                read=lambda: (*watch.readings(), *stage_readings(state.stages), *spending.readings()),
             )
         )
     except OSError as exc:
@@ -75,7 +76,9 @@ async def _run(
         clean_up(state, spool, is_worker=True),
     ]
     if lanes:
-        core = await stack.enter_async_context(open_core(settings, state, await cdn(settings, stack), make_ears))
+        core = await stack.enter_async_context(
+            open_core(settings, state, await cdn(settings, stack), make_ears, spending=spending)
+        )
         work += await _jobs(settings, core, state, health, redelivery_s, stack)
     async with asyncio.TaskGroup() as background:
         tasks = [background.create_task(coroutine) for coroutine in work]

@@ -24,6 +24,7 @@ from bot.core.records import Codec
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping, Sequence
 
+    from bot.core.json_schemas import JsonSchema
     from bot.core.models import Transcript, TranscriptionOptions
     from bot.core.modes import Mode
     from bot.core.ports import Cache, Flights
@@ -52,7 +53,14 @@ def transcript_key(sha256: str, model: str, options: TranscriptionOptions, scope
     return _key("t1", sha256, model, asdict(options), scope)
 
 
-def completion_key(transcript: Transcript, mode: Mode, model: str, variables: Mapping[str, str], scope: str) -> str:
+def completion_key(
+    transcript: Transcript,
+    mode: Mode,
+    model: str,
+    variables: Mapping[str, str],
+    scope: str,
+    schema: JsonSchema | None = None,
+) -> str:
     """Where the answer of one link of the chain is.
 
     Args:
@@ -61,8 +69,10 @@ def completion_key(transcript: Transcript, mode: Mode, model: str, variables: Ma
         model: the link's name.
         variables: what the member filled in.
         scope: as in `transcript_key`.
+        schema: that the answer is by.
     """
-    return _key("c1", transcript.content_hash, mode.content_hash, model, dict(variables), scope)
+    by = () if schema is None else (schema.text,)
+    return _key("c1", transcript.content_hash, mode.content_hash, model, dict(variables), scope, *by)
 
 
 def _key(version: str, *parts: object) -> str:
@@ -75,7 +85,7 @@ def _key(version: str, *parts: object) -> str:
 
 
 class StoredCompletion(BaseModel):
-    """A `Completion` without the links that were asked before."""
+    """A `Completion` without the links that were asked before, and without what it took."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 

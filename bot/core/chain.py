@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from bot.core.circuits import Circuits
     from bot.core.completion import Completion, CompletionTask
     from bot.core.ports import CacheTrail, CompletionModel
+    from bot.core.spending import Spending
     from bot.core.stage_health import StageHealth
+    from bot.core.structured import ModelFacts
 
 SMART: Final = "smart"
 """The alias that modes name unless they name another."""
@@ -79,9 +81,11 @@ class Chain:
         circuits: say which models are worth asking.
         policy: how patient it is.
         stages: told how each request to a model went.
+        facts: what the operator knows of models, by their names.
+        spending: told what each request took.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what all links share
         self,
         aliases: Mapping[str, Sequence[CompletionModel]],
         *,
@@ -89,7 +93,10 @@ class Chain:
         circuits: Circuits,
         policy: ChainPolicy,
         stages: StageHealth | None = None,
+        facts: Mapping[str, ModelFacts] | None = None,
+        spending: Spending | None = None,
     ) -> None:
+        facts = facts or {}
         links = {
             model.name: ChainLink(
                 model,
@@ -98,6 +105,8 @@ class Chain:
                 retries=policy.retries,
                 cache_s=policy.cache_s,
                 stages=stages,
+                facts=facts.get(model.name),
+                spending=spending,
             )
             for models in aliases.values()
             for model in models
@@ -136,7 +145,7 @@ class Chain:
             key, stored = found
             await trail(key, is_new=False)
             return replace(stored.completion(), cached=True)
-        if links and links[0].is_template:
+        if links and links[0].is_template and task.schema is None:
             return await links[0].answer(task, on_text=on_text, on_asked=lambda _: None, trail=trail)
         raise NotCached("no link's answer is cached")
 

@@ -12,6 +12,7 @@ from bot.core.caching import COMPLETION, COMPLETION_S, News, StoredCompletion, c
 from bot.core.errors import CompletionFailed, CompletionRateLimited, ErrorKind
 from bot.core.rendering import visible_text
 from bot.core.stage_health import Outcome, Subject, outcome_of
+from bot.core.structured import ModelFacts, Structured
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from bot.core.circuits import Circuits
     from bot.core.completion import Completion, CompletionTask
     from bot.core.ports import CacheTrail, CompletionModel
+    from bot.core.spending import Spending, Usage
     from bot.core.stage_health import StageHealth
 
 TOLD_CHARS: Final = 4_000
@@ -81,9 +83,11 @@ class ChainLink:
         retries: how often it is asked for one request.
         cache_s: how long answers are cached, in seconds.
         stages: told how each request to the model went; one that was broken off says nothing.
+        facts: what its operator knows of it.
+        spending: told what each request took.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what all links share, and what is this one's
         self,
         model: CompletionModel,
         *,
@@ -92,6 +96,8 @@ class ChainLink:
         retries: RetryPolicy,
         cache_s: float = COMPLETION_S,
         stages: StageHealth | None = None,
+        facts: ModelFacts | None = None,
+        spending: Spending | None = None,
     ) -> None:
         self._model = model
         self._shared = shared
@@ -100,6 +106,9 @@ class ChainLink:
         self._budget = RetryBudget()
         self._cache_s = cache_s
         self._stages = stages
+        self._facts = facts or ModelFacts()
+        self._spending = spending
+        self._structured = Structured(self._facts.forms, clock=lambda: asyncio.get_running_loop().time())
 
     @property
     def name(self) -> str:
@@ -113,7 +122,7 @@ class ChainLink:
 
     def key(self, task: CompletionTask) -> str:
         """Where its answer to ``task`` is cached."""
-        return completion_key(task.transcript, task.mode, self.name, task.variables, task.scope)
+        return completion_key(task.transcript, task.mode, self.name, task.variables, task.scope, task.schema)
 
     async def answer(
         self,
@@ -136,13 +145,19 @@ class ChainLink:
             CompletionFailed: there is none.
         """
         if self.is_template:
+            if task.schema is not None:
+                raise CompletionFailed("an extract is no answer by a schema")
             return await self._attempt(task, on_text)
         key = self.key(task)
+        took: Usage | None = None
 
         async def work(tell: OnNews) -> StoredCompletion:
             on_asked(await self._circuits.enter(self.name))
             await trail(key, is_new=True)
-            return StoredCompletion.of(await self._asked(task, lambda text: tell(News(text=text[:TOLD_CHARS]))))
+            completion = await self._asked(task, lambda text: tell(News(text=text[:TOLD_CHARS])))
+            nonlocal took
+            took = completion.usage
+            return StoredCompletion.of(completion)
 
         await trail(key, is_new=False)
         stored, cached = await self._shared.once(
@@ -152,7 +167,7 @@ class ChainLink:
             ttl_s=lambda _: min(self._cache_s, task.keep_s),
             on_news=lambda news: on_text(news.text),
         )
-        return replace(stored.completion(), cached=cached)
+        return replace(stored.completion(), cached=cached, usage=took)
 
     async def _asked(self, task: CompletionTask, on_text: Callable[[str], None]) -> Completion:
         """Ask the model, and tell its circuit how it went."""
@@ -205,8 +220,29 @@ class ChainLink:
         return wait_s or True
 
     async def _attempt(self, task: CompletionTask, on_text: Callable[[str], None]) -> Completion:
-        completion = await self._model.complete(task, on_text=on_text)
+        if task.schema is not None:
+            completion = await self._structured.answer(
+                task,
+                task.schema,
+                # Half of an answer in JSON is nothing to read; that there is more of it says that the model is at it.
+                lambda asked: self._counted(asked, lambda _: on_text("")),
+            )
+            on_text(completion.result.text)
+            return completion
+        completion = await self._counted(task, on_text)
         text = visible_text(completion.result.text)
         if not text.strip():
             raise CompletionFailed("the answer was empty")
         return replace(completion, result=replace(completion.result, text=text))
+
+    async def _counted(self, task: CompletionTask, on_text: Callable[[str], None]) -> Completion:
+        """One answer of the model, with its price."""
+        completion = await self._model.complete(task, on_text=on_text)
+        usage, price = completion.usage, self._facts.price
+        if usage is None:
+            return completion
+        if price is not None:
+            usage = replace(usage, cost=price.of(usage))
+        if self._spending is not None:
+            self._spending.note(self.name, usage)
+        return replace(completion, usage=usage)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from loguru import logger
 
-from bot.core.entries import begun, broken_off, delivery_of, ended, price_of, request_of
+from bot.core.entries import TRANSCRIPT_COST, begun, broken_off, delivery_of, ended, price_of, request_of
 from bot.core.errors import (
     BadInput,
     CourtesyExceeded,
@@ -48,9 +48,6 @@ if TYPE_CHECKING:
     from bot.core.ports import DeliveryLog, ModeSource, Observer, RequestLog, SettingsStore
     from bot.core.records import GuildSettings, RequestRecord
     from bot.core.stage_health import StageHealth
-
-TRANSCRIPT_COST = 1
-"""Price of a transcript alone, in tokens."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -126,8 +126,9 @@ class Dispatch:
             StoreUnavailable: it goes on.
         """
         await self._flags.raise_flag(record.id)
-        if record.order is not None:  # one that waits for its turn need not wait to be cancelled
-            await self._queue.submit(record.id, record.order.lane)
+        lane = record.order.lane if record.order else Lane.INTERACTIVE
+        if await self._admission.place(lane, record.id) is not None:  # who waits need not wait to be cancelled
+            await self._queue.submit(record.id, Lane.READY)
 
     async def revive(self, record: RequestRecord) -> None:
         """Take a job again if the store has lost it, as one that was emptied has.
@@ -199,7 +200,7 @@ class Dispatch:
         order = record.order
         assert order is not None, "a job has an order"
         if order.link is None:  # it needs no transcriber
-            await self._queue.submit(record.id, order.lane)
+            await self._queue.submit(record.id, Lane.READY)
             return
         link = order.link.source
         try:
@@ -210,14 +211,14 @@ class Dispatch:
                 )
         except BadInput as exc:  # the job says so: it fetches again, and fails as soon as that
             logger.info("a job is for nothing that can be fetched: {}", exc)
-            await self._queue.submit(record.id, order.lane)
+            await self._queue.submit(record.id, Lane.READY)
             return
         except EarshotError as exc:
             logger.warning("a job's audio could not be fetched ahead: {}", exc)
         else:
             try:
                 if await self._deposited(record, fetched, link):
-                    await self._queue.submit(record.id, order.lane)
+                    await self._queue.submit(record.id, Lane.READY)
                     return
             finally:
                 self._spool.release(fetched)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from bot.core.caching import decode_error, encode_error
 from bot.core.errors import EarshotError, RecordInvalid
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from bot.core.models import Source, Transcript
     from bot.core.orders import Address, Order
 
+
+TRANSCRIPT_COST: Final = 1
+"""Price of a transcript alone, in tokens."""
 
 # --- the beginning --------------------------------------------------------------------------------------------------
 
@@ -77,9 +80,14 @@ def request_of(record: RequestRecord, order: Order) -> Request:
 
 
 def price_of(reply: Reply, price: int) -> int:
-    """What a request comes to: nothing where no work was done for it, and nothing where the bot failed."""
-    failed = any(note.key is NoteKey.RESULT_MISSING for note in reply.notes)
-    return 0 if failed or reply.was_finished else price
+    """What a request comes to: nothing where no work was done for it, and nothing where the bot failed.
+
+    Where the mode refuses to read so much, it is that of the transcript.
+    """
+    keys = {note.key for note in reply.notes}
+    if NoteKey.RESULT_MISSING in keys or reply.was_finished:
+        return 0
+    return min(price, TRANSCRIPT_COST) if NoteKey.TOO_MUCH_SAID in keys else price
 
 
 def ended(record: RequestRecord, reply: Reply, *, now: float) -> RequestRecord:

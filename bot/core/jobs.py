@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -24,6 +24,12 @@ class Lane(StrEnum):
 
     INTERACTIVE = "interactive"
     RECORDINGS = "recordings"
+    READY = "ready"
+    """Of those who need no transcriber: they wait for nobody."""
+
+
+LINES: Final = (Lane.INTERACTIVE, Lane.RECORDINGS)
+"""The lanes that are let in by turns."""
 
 
 class JobQueue(Protocol):

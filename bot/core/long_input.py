@@ -19,6 +19,7 @@ from bot.core.prompts import build_prompt
 if TYPE_CHECKING:
     from bot.core.chain import Chain
     from bot.core.completion import Completion
+    from bot.core.json_schemas import JsonSchema
     from bot.core.map_reduce import Ask, OnProgress, OnText
     from bot.core.models import Request, Transcript
     from bot.core.modes import Mode
@@ -30,20 +31,30 @@ _PARTIAL: Final = frozenset({NoteKey.TEMPLATE_USED, NoteKey.PART_MISSING, NoteKe
 
 
 class TooMuchSaid(BadInput):
-    """The transcript is longer than the mode reads at once, and the mode says to refuse that."""
+    """The transcript is longer than the mode reads at once, and the mode says to refuse that.
 
-    key = "error.too_much_said"
+    No member reads it: the transcript is answered, with a note.
+    """
+
     stage = Stage.COMPLETE
 
 
-async def complete(
-    chain: Chain, mode: Mode, transcript: Transcript, request: Request, *, on_progress: OnProgress, trail: CacheTrail
+async def complete(  # noqa: PLR0913 - what is asked, of what, and who watches
+    chain: Chain,
+    mode: Mode,
+    transcript: Transcript,
+    request: Request,
+    *,
+    on_progress: OnProgress,
+    trail: CacheTrail,
+    schema: JsonSchema | None = None,
 ) -> Completion:
     """Answer ``request`` by ``mode``, however long ``transcript`` is.
 
     Each completion has the mode's time limit for itself. Where no model answers for any chunk, the answer is that for
     the whole transcript: the template reads all of it, a model that is back its beginning. What is not too long for
-    the mode, and is refused, is read in chunks too: it may be too long for the model.
+    the mode, and is refused, is read in chunks too: it may be too long for the model. With a ``schema``, the answer is
+    JSON by it; those for chunks are not.
 
     Raises:
         TooMuchSaid: the mode refuses long input.
@@ -51,7 +62,9 @@ async def complete(
         CompletionFailed: there is no answer.
     """
 
-    async def ask(read: Transcript, prompt: Prompt, on_text: OnText, *, only_cached: bool = False) -> Completion:
+    async def ask(
+        read: Transcript, prompt: Prompt, on_text: OnText, *, only_cached: bool = False, is_last: bool = False
+    ) -> Completion:
         task = CompletionTask(
             mode=mode,
             transcript=read,
@@ -60,6 +73,7 @@ async def complete(
             scope=request.scope,
             only_cached=only_cached or request.only_cached,
             keep_s=request.keep_s,
+            schema=schema if is_last else None,
         )
         return await chain.run(task, on_text=on_text, trail=trail)
 
@@ -97,6 +111,6 @@ async def _at_once(ask: Ask, mode: Mode, transcript: Transcript, on_progress: On
     if mode.model.long_input == "map-reduce":  # the rest should have been read: another try may do so
         end_s = max(segment.end for segment in transcript.segments) if notes else 0.0
         notes = tuple(part_missing(float(note.values["until_s"]), end_s) for note in notes)
-    completion = await ask(transcript, prompt, lambda text: on_progress(text, None))
+    completion = await ask(transcript, prompt, lambda text: on_progress(text, None), is_last=True)
     # The template has read the whole transcript: what was cut for the models says nothing of its answer.
     return completion if is_extract(completion) else replace(completion, notes=notes + completion.notes)

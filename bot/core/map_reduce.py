@@ -18,12 +18,14 @@ from bot.core.completion import Completion, FailedAttempt
 from bot.core.errors import CompletionRefused, EarshotError, NotCached
 from bot.core.models import ModeResult, Note, NoteKey, Segment, Transcript
 from bot.core.prompts import Part, Prompt, chunk_prompt, joining_prompt
+from bot.core.spending import total
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from bot.core.chunks import Chunk
     from bot.core.modes import Mode
+    from bot.core.spending import Usage
 
 OnText = Callable[[str], None]
 
@@ -35,9 +37,9 @@ class Ask(Protocol):
     """Asks the chain. The answer is cached by the transcript, from which the prompt has to follow."""
 
     async def __call__(
-        self, read: Transcript, prompt: Prompt, on_text: OnText, *, only_cached: bool = False
+        self, read: Transcript, prompt: Prompt, on_text: OnText, *, only_cached: bool = False, is_last: bool = False
     ) -> Completion:
-        """An answer, or `CompletionFailed`, or `NotCached`."""
+        """An answer, or `CompletionFailed`, or `NotCached`; ``is_last`` says that it is the request's."""
         ...
 
 
@@ -122,6 +124,7 @@ class MapReduce:
         self._pieces = [_Piece(chunk, 1 / len(chunks)) for chunk in chunks]
         self._places = asyncio.Semaphore(AT_ONCE)
         self._failed: list[FailedAttempt] = []
+        self._spent: list[Usage | None] = []
         self._is_cut = False
 
     async def run(self) -> Completion | None:
@@ -153,6 +156,7 @@ class MapReduce:
             notes=(*self._missing(), *{note.key: note for note in notes}.values()),
             failed=tuple(dict.fromkeys(self._failed)),
             cached=reduced.cached and all(said.cached for _, said in answered),
+            usage=total(self._spent),
         )
 
     async def _by_model(
@@ -162,19 +166,21 @@ class MapReduce:
         on_text: OnText = lambda _: None,
         *,
         only_cached: bool = False,
+        is_last: bool = False,
     ) -> tuple[Completion | None, bool]:
         """A model's answer, and whether one refused to give it.
 
         None where there is no answer, or an extract, which cannot stand among answers.
         """
         try:
-            completion = await self._ask(transcript, prompt, on_text, only_cached=only_cached)
+            completion = await self._ask(transcript, prompt, on_text, only_cached=only_cached, is_last=is_last)
         except EarshotError as exc:
             refused = isinstance(exc, CompletionRefused)
             if self._only_cached or not isinstance(exc, NotCached):
                 self._failed.append((Refusal if refused else FailedAttempt)(model="no answer", why=str(exc)))
             return None, refused or self._only_cached  # what is not finished may have been refused, and its pieces be
         self._failed.extend(completion.failed)
+        self._spent.append(completion.usage)
         return (None if is_extract(completion) else completion), has_refusal(completion)
 
     # --- map ----------------------------------------------------------------------------------------------------
@@ -274,7 +280,7 @@ class MapReduce:
         made_of = "answers for all parts" if is_last else "answers for some parts"
         read = self._whole.model_copy(update={"segments": segments, "model": made_of, "notes": ()})
         prompt = joining_prompt(self._mode, self._whole, parts, is_last=is_last)
-        return (await self._by_model(read, prompt, on_text))[0]
+        return (await self._by_model(read, prompt, on_text, is_last=is_last))[0]
 
 
 def _part(chunk: Chunk, text: str) -> Part:

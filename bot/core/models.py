@@ -118,6 +118,8 @@ class NoteKey(StrEnum):
     """No language model answered; the result is an extract."""
     RESULT_MISSING = "result_missing"
     """The transcript is there, the mode's result is not."""
+    TOO_MUCH_SAID = "too_much_said"
+    """Likewise, since the mode refuses so long a transcript."""
     RESULT_CUT = "result_cut"
     """The model stopped at its output limit."""
     NOT_KEPT = "not_kept"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from bot.core.caching import TRANSCRIPT_S, News, transcript_key, transcript_ttl
 from bot.core.chain import untraced
 from bot.core.errors import CompletionFailed, EarshotError, TranscriptNotKept
-from bot.core.long_input import complete, status_of
+from bot.core.long_input import TooMuchSaid, complete, status_of
 from bot.core.models import (
     Cached,
     KeptTranscript,
@@ -310,6 +310,9 @@ class Pipeline:
                 run.report(Stage.COMPLETE, status_of(completion), "; ".join(map(str, completion.failed)))
         except CompletionFailed:
             return _Answer(mode=mode, routing=routing, notes=(Note(key=NoteKey.RESULT_MISSING),))
+        except TooMuchSaid as exc:  # nobody was asked, so nobody has failed
+            run.report(Stage.COMPLETE, StageStatus.SKIPPED, str(exc))
+            return _Answer(mode=mode, routing=routing, notes=(Note(key=NoteKey.TOO_MUCH_SAID),))
         return _Answer(mode=mode, routing=routing, completion=completion, notes=completion.notes)
 
 

@@ -8,6 +8,7 @@ again until the store has it.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from contextlib import nullcontext, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -89,6 +90,7 @@ class Runner:
         self._now = now
         self._suspects = {lane: asyncio.Lock() for lane in Lane}
         """Jobs whose process died are done one at a time, so that none is given up for what another does to it."""
+        self._past = Counter[Lane]()
         self.at_hand: Callable[[Ended], Awaitable[None]] | None = None
         """Answers whoever watches a job from this process; for when the store, and with it the outbox, is away."""
 
@@ -96,14 +98,15 @@ class Runner:
         """Do a job to its end, unless it came to one before; then see to it that its answer goes out."""
         with logger.contextualize(request_id=request_id):
             try:
+                if lane is Lane.READY:  # it is the engine's now: nobody else need see to it that it is done
+                    await _stored(partial(self.make_room, lane, request_id))
                 record = await _stored(partial(self._requests.get, request_id))
             except (NotFound, RecordInvalid) as exc:
                 logger.info("there is nothing to do for a job: {}", exc)
                 await _stored(partial(self._outbox.post, request_id))  # whoever watches it is told
             else:
                 await self._run(record, lane)
-            with suppress(RecordInvalid):  # a ledger of a later version
-                await _stored(partial(self._admission.leave, lane, request_id))
+            await _stored(partial(self.make_room, lane, request_id))
 
     async def _run(self, record: RequestRecord, lane: Lane) -> None:
         order = record.order
@@ -213,10 +216,22 @@ class Runner:
         """Tell whoever watches."""
         self._bus.publish(request_id, progress)
 
+    def past_listening(self, lane: Lane) -> int:
+        """How many jobs under way here need no transcriber any more."""
+        return self._past[lane]
+
+    def passed(self, lane: Lane, number: int) -> None:
+        """So many more need none, or fewer."""
+        self._past[lane] += number
+
     async def make_room(self, lane: Lane, request_id: str) -> None:
-        """A job needs no transcriber any more: the next one may come."""
-        with suppress(StoreUnavailable, RecordInvalid):
-            await self._admission.leave(lane, request_id)
+        """A job needs no transcriber, or none any more: the next one may come.
+
+        Raises:
+            StoreUnavailable: it still has its place.
+        """
+        with suppress(RecordInvalid):  # a ledger of a later version
+            await self._admission.leave(Lane.INTERACTIVE if lane is Lane.READY else lane, request_id)
 
 
 class _Course:
@@ -234,11 +249,17 @@ class _Course:
         if progress.stage in (Stage.TRANSCRIBE, Stage.COMPLETE) and not progress.waiting:
             self.was_worked_on = True
         if progress.stage in (Stage.ROUTE, Stage.COMPLETE) and self._leaving is None:
-            self._leaving = asyncio.create_task(self._runner.make_room(self._lane, self._request_id))
+            self._runner.passed(self._lane, 1)
+            self._leaving = asyncio.create_task(self._leave())
 
     async def aclose(self) -> None:
         if self._leaving is not None:
             await asyncio.wait({self._leaving})
+            self._runner.passed(self._lane, -1)
+
+    async def _leave(self) -> None:
+        with suppress(StoreUnavailable):  # it leaves at its end
+            await self._runner.make_room(self._lane, self._request_id)
 
 
 async def _stored(do: Callable[[], Awaitable[T]]) -> T:

@@ -21,6 +21,10 @@ ENGLISH: Final[Mapping[str, str]] = {
     "note.template_used.refused": "The language models refused this: these are sentences taken from the transcript.",
     "note.result_missing": "No language model answered: this is the transcript alone.",
     "note.result_missing.refused": "The language models refused this: this is the transcript alone.",
+    "note.too_much_said": (
+        "There is more in that recording than this mode can read at once: this is the transcript alone. Take another "
+        "mode with **Redo as …**, or a shorter part of the recording."
+    ),
     "note.result_cut": "The model stopped at its length limit: the end may be missing.",
     "note.input_cut": "The recording was too long for the model: it saw everything up to {until_s}.",
     "note.part_missing": "{start_s}-{end_s} is missing: the model did not answer for that part.",

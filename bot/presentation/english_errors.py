@@ -19,10 +19,6 @@ ERRORS: Final[Mapping[str, str]] = {
     "error.too_large": (
         "That file is too large: the limit here is {limit_mb} MB. Save it as Opus or MP3, or post it in parts."
     ),
-    "error.too_much_said": (
-        "There is more in that recording than this mode can read at once. Take a shorter one, another mode, or "
-        "`/transcribe`, which gives you all that was said."
-    ),
     "error.too_long": "That recording is too long: the limit here is {limit_minutes} minutes. Post it in parts.",
     "error.empty": "That file is empty: there is nothing to listen to. Save it again, and post that.",
     "error.not_audio": (

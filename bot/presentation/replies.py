@@ -38,6 +38,7 @@ _QUIET_NOTES: Final = frozenset({NoteKey.SPEAKERS_NOT_SEPARATED, NoteKey.NO_SPEE
 _TRANSCRIPT_STATES: Final = {NoteKey.TRUNCATED: "ends_early", NoteKey.NOT_KEPT: "not_kept"}
 _RESULT_STATES: Final = {
     NoteKey.RESULT_MISSING: "missing",
+    NoteKey.TOO_MUCH_SAID: "missing",
     NoteKey.TEMPLATE_USED: "extract",
     NoteKey.PART_MISSING: "gaps",
     NoteKey.PARTS_NOT_JOINED: "in_parts",

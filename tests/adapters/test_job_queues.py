@@ -81,11 +81,18 @@ class Shop:
 
     @asynccontextmanager
     async def worker(
-        self, crew: Crew, lane: Lane = HERE, *, places: int = 4, grace_s: float = FOREVER
+        self,
+        crew: Crew,
+        lane: Lane = HERE,
+        *,
+        places: int = 4,
+        grace_s: float = FOREVER,
+        room: Callable[[], int] | None = None,
     ) -> AsyncGenerator[asyncio.Task[None]]:
         self._names += 1
         jobs = await self.open()
-        work = asyncio.create_task(jobs.work(lane, crew, places=places, name=f"worker-{self._names}", grace_s=grace_s))
+        name = f"worker-{self._names}"
+        work = asyncio.create_task(jobs.work(lane, crew, places=places, room=room, name=name, grace_s=grace_s))
         try:
             yield work
         finally:
@@ -544,3 +551,20 @@ async def test_nobody_there_is_no_hindrance_to_start(tmp_path: Path) -> None:
         with pytest.raises(StoreUnavailable):
             await jobs.submit("a", HERE)
     await server.aclose()
+
+
+# --- room -----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_worker_takes_what_it_has_room_for_and_leaves_the_rest_to_others(own_store: RedisProcess) -> None:
+    crew, other, room = Crew(), Crew(), 1
+    async with a_shop(own_store) as shop, shop.worker(crew, room=lambda: room):
+        jobs = await shop.open()
+        for number in range(3):
+            await jobs.submit(f"long {number}", HERE)
+        await until(lambda: len(crew.began) == 1)
+        async with shop.worker(other, places=1):
+            await until(lambda: len(other.began) == 1)
+            room = 2
+            await until(lambda: len(crew.began) == 2)
+            assert sorted((*crew.began, *other.began)) == ["long 0", "long 1", "long 2"]

@@ -9,6 +9,7 @@ import pytest
 from bot.adapters.openai_chat import MAX_ANSWER_CHARS, REASONING_TOKENS, OpenAIChatModel, openai_client
 from bot.core.errors import CompletionFailed, CompletionRefused, ErrorKind
 from bot.core.models import NoteKey
+from bot.core.spending import Usage
 from tests.adapters.scripted_link import KEY, SPOKEN, Asked, a_task, asking, tells_no_secret
 from tests.llm_server import Fails, Hangs, Sends, Streams
 
@@ -40,6 +41,7 @@ async def test_the_prompt_and_the_limits_are_sent(asked: Asked) -> None:
             "stream": True,
             "max_tokens": 500,
             "temperature": 0.2,
+            "stream_options": {"include_usage": True},
         }
     ]
     assert asked.server.keys == [f"Bearer {KEY}"]
@@ -225,7 +227,8 @@ async def test_what_a_model_refuses_is_left_out_from_then_on(asked: Asked) -> No
     asked.use("alias")
 
     await asked.answer(OPENAI_REFUSES_LIMIT, OPENAI_REFUSES_TEMPERATURE, Streams())
-    assert [sorted(sent.keys() - {"model", "messages", "stream"}) for sent in asked.server.requests] == [
+    always = {"model", "messages", "stream", "stream_options"}
+    assert [sorted(sent.keys() - always) for sent in asked.server.requests] == [
         ["max_tokens", "temperature"],
         ["max_completion_tokens", "temperature"],
         ["max_completion_tokens"],
@@ -265,3 +268,68 @@ async def test_a_400_about_something_else_is_not_tried_again(asked: Asked) -> No
     assert isinstance(error, CompletionRefused)
     assert str(error) == "400 BadRequestError context_length_exceeded"
     assert len(asked.server.requests) == 1
+
+
+# --- usage ------------------------------------------------------------------------------------------------------
+
+
+async def test_what_an_answer_took_comes_with_it(asked: Asked) -> None:
+    completion = await asked.answer(Streams(usage=(120, 7)))
+
+    assert completion.usage == Usage(input_tokens=120, output_tokens=7)
+    assert (await asked.answer(Streams())).usage is None
+
+
+@pytest.mark.parametrize("status", [400, 422])
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"error": {"message": "Unrecognized request argument supplied: stream_options"}}',
+        '{"detail": [{"type": "extra_forbidden", "loc": ["body", "stream_options"], "msg": "Extra inputs"}]}',
+        '"stream_options: not here, please"',
+    ],
+)
+async def test_a_server_that_does_not_tell_it_answers_all_the_same(asked: Asked, status: int, body: str) -> None:
+    completion = await asked.answer(Fails(status=status, body=body), Streams())
+
+    assert completion.result.text == "All is well."
+    assert ["stream_options" in sent for sent in asked.server.requests] == [True, False]
+    await asked.answer(Streams())
+    assert "stream_options" not in asked.server.requests[0]
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        "null",
+        "7",
+        '"many"',
+        "[1, 2]",
+        "{}",
+        '{"prompt_tokens": 5}',
+        '{"prompt_tokens": "5", "completion_tokens": 1}',
+        '{"prompt_tokens": -5, "completion_tokens": 1}',
+        '{"prompt_tokens": 1.5, "completion_tokens": 1}',
+        '{"prompt_tokens": 1, "completion_tokens": 1' + "0" * 40 + "}",
+    ],
+)
+async def test_a_usage_that_is_none_does_no_harm(asked: Asked, usage: str) -> None:
+    said = '{"choices": [{"index": 0, "delta": {"content": "Yes."}, "finish_reason": "stop"}]}'
+    body = f'data: {said}\n\ndata: {{"choices": [], "usage": {usage}}}\n\ndata: [DONE]\n\n'
+
+    completion = await asked.answer(Sends(body=body.encode()))
+
+    assert (completion.result.text, completion.usage) == ("Yes.", None)
+
+
+async def test_of_a_usage_that_is_told_on_and_on_the_last_one_counts(asked: Asked) -> None:
+    chunks = [
+        {"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": finish}], "usage": usage}
+        for text, finish, usage in (
+            ("Yes", None, {"prompt_tokens": 5, "completion_tokens": 1}),
+            (".", "stop", {"prompt_tokens": 5, "completion_tokens": 2}),
+        )
+    ]
+    body = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks)
+
+    assert (await asked.answer(Sends(body=body.encode()))).usage == Usage(input_tokens=5, output_tokens=2)

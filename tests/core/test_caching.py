@@ -44,6 +44,7 @@ from bot.core.errors import (
     TranscriberCrashed,
     TranscriptionFailed,
 )
+from bot.core.json_schemas import JsonSchema
 from bot.core.models import ModeResult, Note, NoteKey, Task, Transcript, TranscriptionOptions
 from bot.core.modes import Mode, ModelBlock
 from bot.core.ports import Shared
@@ -101,6 +102,8 @@ def test_completions_share_a_key_if_and_only_if_nothing_differs(one: CompletionP
         {"variables": {"ton": "edry"}},
         {"variables": {}},
         {"scope": "g2"},
+        {"schema": JsonSchema.of({"type": "object"})},
+        {"schema": JsonSchema.of({"type": "object", "title": "Other"})},
     ],
     ids=str,
 )
@@ -111,6 +114,7 @@ def test_any_one_part_changes_a_completions_key(changed: dict[str, object]) -> N
         "model": "o3",
         "variables": {"tone": "dry"},
         "scope": "g1",
+        "schema": None,
     }
     assert completion_key(**parts) != completion_key(**(parts | changed))  # pyright: ignore[reportArgumentType]
 
@@ -119,6 +123,7 @@ def test_what_changes_nothing_changes_no_key() -> None:
     noted = a_transcript("Hello.", notes=(Note(key=NoteKey.NO_SPEECH),))
     one = completion_key(a_transcript("Hello."), a_mode(), "o3", {"a": "1", "b": "2"}, "all")
     assert one == completion_key(noted, a_mode(), "o3", {"b": "2", "a": "1"}, "all")
+    assert one == completion_key(noted, a_mode(), "o3", {"b": "2", "a": "1"}, "all", schema=None)
     assert one.startswith("c1:")
     assert transcript_key("0" * 64, "base", TranscriptionOptions(hot_words=("\ud800",)), "all").startswith("t1:")
 

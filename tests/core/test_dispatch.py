@@ -22,6 +22,7 @@ from bot.core.errors import (
     SpoolFull,
     StoreUnavailable,
 )
+from bot.core.jobs import Lane
 from bot.core.models import AudioLink, KeptTranscript, Reply, SpooledAudio, Stage
 from bot.core.records import RequestRecord, RequestState
 from bot.core.scheduling import Entry
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Literal
 
-    from bot.core.jobs import Lane
     from bot.core.models import AudioFile, FetchedAudio
     from bot.core.ports import Observer
     from bot.core.scheduling import Ledger
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 KEPT = "fedcba9876543210"
 OTHERS = ("aaaaaaaaaaaaaaa1", "aaaaaaaaaaaaaaa2")
 JOB = [(ID, LANE)]
+READY = [(ID, Lane.READY)]
 
 
 class Gated(FakeFetcher):
@@ -127,7 +128,7 @@ async def test_what_was_heard_before_does_not_wait_for_a_transcriber() -> None:
     first = a_request(request_id="a" * 16)
     await store.here.desk.serve(first)
     await store.here.dispatch.forward(await store.taken("summarize"))
-    assert store.queue.submitted == JOB, "although nobody works"
+    assert store.queue.submitted == READY, "although nobody works"
     await store.here.run()
     assert (await store.record()).cached_transcript
     assert len(store.transcriber.calls) == 1
@@ -137,7 +138,7 @@ async def test_a_kept_transcript_needs_no_transcriber() -> None:
     store = Store()
     await store.here.transcripts.put(KEPT, a_transcript("Hello."), keep_s=60)
     await store.here.dispatch.forward(await store.taken(source=KeptTranscript(id=KEPT)))
-    assert (store.queue.submitted, store.fetcher.calls) == (JOB, [])
+    assert (store.queue.submitted, store.fetcher.calls) == (READY, [])
 
 
 async def test_few_are_fetched_at_a_time() -> None:
@@ -159,7 +160,7 @@ async def test_few_are_fetched_at_a_time() -> None:
 async def test_a_link_that_has_expired_is_told_by_the_job() -> None:
     store = Store(fetcher=FakeFetcher(LinkExpired("x")))
     await store.here.dispatch.forward(await store.taken())
-    assert store.queue.submitted == JOB
+    assert store.queue.submitted == READY
     await store.here.run()
     record = await store.record()
     assert (record.state, type(failure_of(record)), record.price) == (RequestState.FAILED, LinkExpired, 0)

@@ -163,8 +163,10 @@ def test_secrets_of_a_job_are_in_no_text() -> None:
         (a_reply(cached=Cached(transcript=True, completion=True)), 0),
         (a_reply(Note(key=NoteKey.RESULT_MISSING)), 0),
         (a_reply(Note(key=NoteKey.TEMPLATE_USED)), 2),
+        (replace(a_reply(Note(key=NoteKey.TOO_MUCH_SAID)), result=None), 1),
+        (replace(a_reply(Note(key=NoteKey.TOO_MUCH_SAID), cached=Cached(transcript=True)), result=None), 0),
     ],
-    ids=["work", "half of it", "cached", "failed", "an extract"],
+    ids=["work", "half of it", "cached", "failed", "an extract", "too long", "too long, heard before"],
 )
 def test_an_answer_costs_what_was_done_for_it(reply: Reply, price: int) -> None:
     assert price_of(reply, 2) == price

@@ -29,6 +29,7 @@ from bot.core.errors import (
     RecordInvalid,
     reference_of,
 )
+from bot.core.long_input import TooMuchSaid
 from bot.core.models import Stage
 from bot.presentation.messages import names_in
 
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT: Final = Path(__file__).parents[2]
-NEVER_SHOWN: Final = {BadInput, FairUseError, NotCached, RecordInvalid, CourtesyExceeded}
+NEVER_SHOWN: Final = {BadInput, FairUseError, NotCached, TooMuchSaid, RecordInvalid, CourtesyExceeded}
 """Families of which only children are raised, what never leaves the core, and what `error_answer` puts otherwise."""
 SHARED_SENTENCES: Final = {CompletionFailed, errors.TranscriptionFailed}
 """Of these the children say the same: a member need not know which link of a chain failed, and how."""

@@ -18,7 +18,6 @@ from bot.core.errors import (
     UnknownMode,
 )
 from bot.core.load import Load
-from bot.core.long_input import TooMuchSaid
 from bot.core.models import AudioLink, KeptTranscript, NoteKey, Progress, Request, Stage, StageStatus
 from bot.core.modes import ModelBlock
 from bot.core.pipeline import Pipeline
@@ -200,11 +199,13 @@ async def test_a_long_transcript_is_read_in_parts_and_a_missing_one_is_named() -
     assert shown[-1] == (None, "Both.")
 
 
-async def test_what_a_mode_refuses_as_too_long_is_kept_all_the_same() -> None:
+async def test_of_what_a_mode_refuses_as_too_long_there_is_the_transcript() -> None:
     world = World(transcriber=FakeTranscriber(a_transcript(*["x" * 1_200] * 30)))
     world.modes.modes = {"summarize": a_mode(model=ModelBlock(long_input="refuse"))}
-    with pytest.raises(TooMuchSaid):
-        await world.pipeline.run(world.request())
+    reply = await world.pipeline.run(world.request())
+    assert (reply.result, reply.model, reply.transcript_id) == (None, None, world.request().id)
+    assert NoteKey.TOO_MUCH_SAID in {note.key for note in reply.notes}
+    assert reply.stages[Stage.COMPLETE].status is StageStatus.SKIPPED  # no failure of a model
     assert world.request().id in world.store.kept
     assert world.models[0].calls == []
 

@@ -20,6 +20,7 @@ from bot.core.errors import (
     TranscriptNotKept,
 )
 from bot.core.fair_use import COURTESY
+from bot.core.jobs import Lane
 from bot.core.models import KeptTranscript, NoteKey, SpooledAudio, Stage
 from bot.core.quotas import BucketId
 from bot.core.records import RequestState
@@ -399,10 +400,34 @@ async def test_a_job_that_is_cancelled_before_it_begins_costs_nothing() -> None:
     record = await forwarded(store)
     fetched = len(store.fetcher.calls)
     await store.here.dispatch.cancel(record)
-    assert store.queue.submitted == [(ID, LANE)], "it need not wait for its turn"
+    assert store.queue.submitted == [(ID, Lane.READY)], "it need not wait for its turn"
     await store.here.run()
     await assert_cancelled(store, left=3)
     assert len(store.fetcher.calls) == fetched
+
+
+async def test_a_job_that_is_in_already_is_not_begun_beside_itself_to_be_cancelled() -> None:
+    store = Store()
+    record = await forwarded(store)
+    await store.here.admission.announce(LANE, "worker", 1, 10.0, 60.0)
+    await store.here.dispatch.cancel(record)
+    assert store.queue.submitted == [(ID, LANE)]
+    await store.here.run()
+    await assert_cancelled(store, left=3)
+
+
+async def test_a_job_that_needs_no_transcriber_leaves_the_line_as_it_begins_and_counts_for_no_room() -> None:
+    model = Slow()
+    store = Store(model=model)
+    await forwarded(store)
+    running = asyncio.create_task(store.here.runner.run(ID, Lane.READY))
+    await until(lambda: store.here.runner.past_listening(Lane.READY))
+    assert not await store.in_line()
+    assert store.here.runner.past_listening(LANE) == 0
+    model.open.set()
+    await running
+    assert store.here.runner.past_listening(Lane.READY) == 0
+    assert (await store.record()).state is RequestState.DONE
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import discord
 
+from bot.core.jobs import Lane
 from bot.presentation.courier import Courier
 from bot.presentation.deliveries import Deliveries
 from bot.presentation.moderation import AccessPolicy
@@ -116,9 +117,10 @@ class Lobby:
         tasks = [asyncio.create_task(self.deliveries.run(self.client))]
         if works:
             await here.admission.announce(LANE, "worker", 1, 10.0, 1e6)
-            handler = partial(here.runner.run, lane=LANE)
-            working = self.store.queue.work(LANE, handler, places=1, name="worker", grace_s=0.0)
-            tasks.append(asyncio.create_task(working))
+            for lane in (LANE, Lane.READY):
+                handler = partial(here.runner.run, lane=lane)
+                working = self.store.queue.work(lane, handler, places=1, name="worker", grace_s=0.0)
+                tasks.append(asyncio.create_task(working))
         try:
             yield
         finally:

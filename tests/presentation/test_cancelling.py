@@ -9,12 +9,13 @@ import discord
 import pytest
 
 from bot.core.errors import StoreUnavailable
+from bot.core.jobs import Lane
 from bot.core.models import Asker, AudioLink, Request
 from bot.core.orders import Address
 from bot.core.records import GuildSettings, RequestRecord, RequestState
 from bot.presentation.cancelling import Cancelling
 from bot.presentation.views import CancelButton, cancel_view
-from tests.core.workplace import LANE, Store
+from tests.core.workplace import Store
 from tests.presentation.guildhall import (
     ADA,
     BOB,
@@ -91,7 +92,9 @@ class Desk:
 
     async def is_stopped(self) -> bool:
         flagged = ID in await self.store.here.flags.raised([ID])
-        assert flagged == ((ID, LANE) in self.store.queue.submitted), "it does not wait for its turn to be cancelled"
+        assert flagged == ((ID, Lane.READY) in self.store.queue.submitted), (
+            "it does not wait for its turn to be cancelled"
+        )
         return flagged
 
 

@@ -136,13 +136,16 @@ ENDS_EARLY = Note(key=NoteKey.TRUNCATED, values={"decoded_s": 19.0, "declared_s"
 NOT_KEPT = Note(key=NoteKey.NOT_KEPT)
 
 
+TOO_MUCH = Note(key=NoteKey.TOO_MUCH_SAID)
+
+
 def partial(*notes: Note, detail: str = "gpt-4o: it fails") -> Reply:
     """A reply with ``notes``; ``detail`` tells of the models that gave no answer."""
     keys = {note.key for note in notes}
     model = "template" if NoteKey.TEMPLATE_USED in keys else "gpt-4o"
     status = StageStatus.FAILED if NoteKey.RESULT_MISSING in keys else StageStatus.PARTIAL
     whole = reply(transcript("Hello."), "It is about greetings.", model=model)
-    is_missing = NoteKey.RESULT_MISSING in keys
+    is_missing = not keys.isdisjoint({NoteKey.RESULT_MISSING, NoteKey.TOO_MUCH_SAID})
     return replace(
         whole,
         notes=notes,
@@ -188,6 +191,16 @@ def test_a_whole_result_offers_no_retry(notes: tuple[Note, ...]) -> None:
     answer = reply_answer(partial(*notes), locale=LOCALE)
     assert answer.incomplete is None
     assert "Transcript:" not in (answer.footer or "")
+
+
+def test_what_the_mode_will_not_read_has_a_way_out_and_no_retry() -> None:
+    answer = reply_answer(partial(TOO_MUCH, detail="more than 6000 tokens"), locale=LOCALE)
+    shown = look(answer)
+    assert answer.incomplete is None
+    assert "[Retry: " not in shown
+    assert "**Redo as …**" in shown
+    assert "Hello." in answer.description
+    assert "Transcript: complete · Summary: missing" in (answer.footer or "")
 
 
 @pytest.mark.parametrize("notes", [(EXTRACT,), (MISSING,)], ids=["extract", "missing"])

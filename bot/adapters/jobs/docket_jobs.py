@@ -90,7 +90,16 @@ class DocketJobs:
         """End all `work`, as a cancellation of each would."""
         self._stopping.set()
 
-    async def work(self, lane: Lane, handler: Handler, *, places: int, name: str, grace_s: float) -> None:
+    async def work(
+        self,
+        lane: Lane,
+        handler: Handler,
+        *,
+        places: int,
+        name: str,
+        grace_s: float,
+        room: Callable[[], int] | None = None,
+    ) -> None:
         """Run the jobs of a lane, ``places`` at a time, until it is cancelled or stopped.
 
         Then it takes no more, and gives those under way ``grace_s`` seconds. The rest is cancelled and queued again.
@@ -101,6 +110,7 @@ class DocketJobs:
             places: how many at a time.
             name: of this worker, and of no other that lives.
             grace_s: how long the end waits for jobs.
+            room: how many of the places are to be used now; all of them, if None.
         """
         hands = _Hands(handler)
         client = self._server.client(_WORKING)
@@ -109,7 +119,7 @@ class DocketJobs:
             Worker(
                 docket,
                 name=name,
-                concurrency=places,
+                concurrency=min(places, room()) if room else places,
                 redelivery_timeout=self._redelivery,
                 reconnection_delay=timedelta(seconds=_AGAIN_S),
                 minimum_check_interval=timedelta(seconds=_CHECK_S),
@@ -118,9 +128,12 @@ class DocketJobs:
             ) as worker,
         ):
             running = asyncio.create_task(_run(docket, worker), name=f"jobs: {lane}")
+            using = asyncio.create_task(_use(worker, places, room)) if room else None
             try:
                 await self._stopping.wait()
             finally:
+                if using is not None:
+                    using.cancel()
                 worker.concurrency = 0  # it takes no more, and goes on to hold the leases
                 try:
                     await asyncio.sleep(2 * _CHECK_S)  # a read that is under way still brings some
@@ -204,6 +217,13 @@ async def _joined(first: asyncio.Task[None]) -> None:
 
 async def _job(request_id: str) -> None:
     """What is submitted; where it runs, a handler stands in its place."""
+
+
+async def _use(worker: Worker, places: int, room: Callable[[], int]) -> None:
+    """Let ``worker`` take no more than there is ``room`` for; docket looks at it each time that it takes some."""
+    while True:
+        worker.concurrency = min(places, room())
+        await asyncio.sleep(_CHECK_S)
 
 
 async def _run(docket: Docket, worker: Worker) -> None:

@@ -12,6 +12,8 @@ from loguru import logger
 from bot.core.jobs import Lane
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from bot.core.jobs import Handler
 
 
@@ -51,7 +53,16 @@ class InProcessJobs:
         """End all `work`, as a cancellation of each would."""
         self._stopping.set()
 
-    async def work(self, lane: Lane, handler: Handler, *, places: int, name: str, grace_s: float) -> None:
+    async def work(
+        self,
+        lane: Lane,
+        handler: Handler,
+        *,
+        places: int,
+        name: str,
+        grace_s: float,
+        room: Callable[[], int] | None = None,  # noqa: ARG002 - nobody else could do them
+    ) -> None:
         """Run the jobs of a lane, ``places`` at a time, until it is cancelled or stopped.
 
         Then it takes no more, and gives those under way ``grace_s`` seconds. The rest is cancelled and queued again.
