@@ -73,10 +73,14 @@ class Jobs(commands.Cog):
 
     @tasks.loop(seconds=10.0)
     async def revive(self) -> None:
-        """Take up again what the store has lost."""
-        for record in self._watches.unheard_of:
+        """Take up again what the store has lost, and look no longer at what another process has answered."""
+        unheard_of = self._watches.unheard_of
+        for record in self._watches.jobs:
             with suppress(EarshotError):  # it is looked at again
-                await self._dispatch.revive(record)
+                if record in unheard_of:
+                    await self._dispatch.revive(record)
+                if await self._dispatch.is_answered(record.id):
+                    await self._watches.make_way(record.id)
 
 
 async def setup(bot: EarshotBot) -> None:

@@ -429,6 +429,7 @@ class FakeOutbox(InProcessOutbox):
         super().__init__(clock=clock or FakeClock())
         self.posted: list[str] = []
         self.finished: list[str] = []
+        self.takes = 0
         self.away = False
         self._requests: dict[str, str] = {}
 
@@ -440,6 +441,7 @@ class FakeOutbox(InProcessOutbox):
     async def take(self, consumer: str, *, most: int, wait_s: float) -> list[Parcel]:
         self._reach()
         taken = await super().take(consumer, most=most, wait_s=wait_s)
+        self.takes += len(taken)
         self._requests.update({parcel.entry: parcel.request_id for parcel in taken})
         return taken
 

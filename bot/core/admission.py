@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from bot.core.scheduling import Entry, Ledger, Place
 
 MOST_WAITING: Final = 500
+MOST_IN_GUILD: Final = 100
+"""Requests of one guild that may wait: no flood takes all the room there is."""
 
 
 class Admission:
@@ -30,6 +32,7 @@ class Admission:
         queue: where jobs are submitted.
         now: Unix time in seconds.
         most_waiting: requests that may wait in a lane.
+        most_in_guild: requests of one guild that may.
     """
 
     def __init__(
@@ -39,11 +42,13 @@ class Admission:
         *,
         now: Callable[[], float],
         most_waiting: int = MOST_WAITING,
+        most_in_guild: int = MOST_IN_GUILD,
     ) -> None:
         self._ledgers = ledgers
         self._queue = queue
         self._now = now
         self._most_waiting = most_waiting
+        self._most_in_guild = most_in_guild
 
     async def join(self, lane: Lane, entry: Entry) -> None:
         """Let a request wait for its turn, which may be at once; one that is known already stays as it is.
@@ -54,7 +59,10 @@ class Admission:
 
         def joined(ledger: Ledger) -> Ledger:
             after = ledger.joined(entry)
-            if after != ledger and len(ledger.waiting) >= self._most_waiting:
+            is_full = (
+                len(ledger.waiting) >= self._most_waiting or ledger.waiting_in(entry.guild_id) >= self._most_in_guild
+            )
+            if after != ledger and is_full:
                 raise self._overloaded(lane, after.place(entry.request_id, self._now()))
             return after
 
@@ -116,7 +124,7 @@ class Admission:
             logger.info("request {} is submitted later: {}", reference_of(request_id), exc)
 
     def _overloaded(self, lane: Lane, place: Place | None) -> Overloaded:
-        detail = f"{self._most_waiting} requests wait to be let in ({lane})"
+        detail = f"too many requests wait to be let in ({lane})"
         if place is None or place.wait_s is None:
             return Overloaded(detail)
         return Overloaded(detail, wait_s=place.wait_s)

@@ -181,7 +181,7 @@ class Desk:
             StoreUnavailable, RecordInvalid: it cannot be kept; no job will find it.
         """
         assert record.order is not None, "a job has an order"
-        await see_through(self._requests.put(record, keep_s=record.order.keep_s))
+        await see_through(self._requests.put(record, keep_s=record.order.open_s))
 
     async def work(self, record: RequestRecord, observer: Observer = nobody) -> Ended:
         """Do the job of ``record``; what comes of it, for `conclude`. Only a cancellation leaves it open."""
@@ -205,7 +205,8 @@ class Desk:
         await self._requests.put(record, keep_s=record.order.keep_s)
         await self._deliveries.begin(delivery_of(record))
         asker = _asker(request_of(record, record.order))
-        await (await self._fair_use.reservation(asker, record.id)).settle(record.price)
+        with suppress(RecordInvalid):  # settings of a later version: the reservation ends by itself
+            await (await self._fair_use.reservation(asker, record.id)).settle(record.price)
 
     async def delivered(self, request_id: str, *, url: str | None) -> bool:
         """The answer of a request has arrived; ``url`` leads to it where others see it too.
@@ -297,15 +298,19 @@ class Desk:
 
     # --- records ------------------------------------------------------------------------------------------------
 
-    async def note(self, request: Request, record: RequestRecord) -> None:
+    async def note(self, request: Request, record: RequestRecord, before: RequestRecord | None = None) -> None:
         """Keep a record, whoever cancels meanwhile, so that it does not come after what is entered next.
 
-        Without a store the member is answered all the same: what is lost is the entry in /results.
+        Without a store the member is answered all the same: what is lost is the entry in /results. That of a job takes
+        the place of ``before`` alone: this process may have been taken for dead, and the job have come to another end.
         """
-        await see_through(self._noted(request, record))
+        await see_through(self._noted(request, record, before))
 
-    async def _noted(self, request: Request, record: RequestRecord) -> None:
+    async def _noted(self, request: Request, record: RequestRecord, before: RequestRecord | None) -> None:
         with suppress(StoreUnavailable, RecordInvalid):
+            if record.order is not None and before is not None:
+                await self._requests.swap(before, record, keep_s=record.order.open_s)
+                return
             await self._requests.put(record, keep_s=request.keep_s)
         if record.state is RequestState.DONE:  # its answer sets out
             with suppress(StoreUnavailable):
@@ -346,6 +351,7 @@ class _Entry:
     def __init__(self, desk: Desk, request: Request, record: RequestRecord) -> None:
         self.request = request
         self.record = record
+        self._noted = record
         self._desk = desk
 
     async def trail(self, key: str, /, *, is_new: bool) -> None:
@@ -353,7 +359,8 @@ class _Entry:
         if key not in self.record.cache_keys:
             self.record = self.record.model_copy(update={"cache_keys": (*self.record.cache_keys, key)})
         if is_new:  # before it is there: whatever ends this process, /forget-me finds it
-            await self._desk.note(self.request, self.record)
+            await self._desk.note(self.request, self.record, self._noted)
+            self._noted = self.record
 
 
 def _asker(request: Request) -> Asker:

@@ -41,6 +41,10 @@ HELD_S: Final = 120.0
 """Seconds after which a job is let in though nobody told that its audio is there: whoever fetched it has died."""
 
 
+REVIVED_S: Final = 1_800.0
+"""Seconds for which what the store does not know is taken for lost; after that, its time was over."""
+
+
 class Dispatch:
     """Takes requests as jobs.
 
@@ -140,9 +144,21 @@ class Dispatch:
         try:
             await self._requests.get(record.id)
         except NotFound:
+            if self._now() - record.created_at > REVIVED_S:
+                return  # it has come to its end long ago
             logger.warning("the store has lost a job: it is taken again")
-            await self._requests.put(record, keep_s=record.order.keep_s)  # but for what its member had forgotten
+            await self._requests.put(record, keep_s=record.order.open_s)  # but for what its member had forgotten
             await self._admission.join(record.order.lane, self._entry(record, held_s=0.0))
+
+    async def is_answered(self, request_id: str) -> bool:
+        """Whether a job was answered, as far as can be told.
+
+        Raises:
+            StoreUnavailable: nobody can tell now.
+        """
+        with suppress(NotFound, RecordInvalid):
+            return (await self._requests.get(request_id)).address is None
+        return False
 
     async def under_way(self) -> list[RequestRecord]:
         """The jobs that wait, or need a transcriber.
@@ -249,6 +265,6 @@ class Dispatch:
         with suppress(NotFound, RecordInvalid):
             record = await self._requests.get(request_id)
             if record.state is RequestState.RUNNING and not record.starts:
-                await self._requests.put(record.model_copy(update={"order": order}), keep_s=order.keep_s)
-                return True
+                noted = record.model_copy(update={"order": order})
+                return await self._requests.swap(record, noted, keep_s=order.open_s)
         return False

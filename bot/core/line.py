@@ -44,5 +44,5 @@ class Line:
         self._wait_s = ledger.newcomers_wait_s(now) or 0.0
 
     def expected_wait_s(self) -> float:
-        """Seconds until all that is before a newcomer would be heard; 0 where nobody knows."""
+        """Seconds until a request of a guild that has none would be begun; 0 where nobody knows."""
         return self._wait_s

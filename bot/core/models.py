@@ -38,10 +38,11 @@ class Task(StrEnum):
 class AudioLink:
     """A file that somebody posted.
 
-    ``declared_s`` is the duration that Discord names (voice messages only), ``size`` the bytes that it declares.
+    ``declared_s`` is the duration that Discord names (voice messages only), ``size`` the bytes that it declares. The
+    ``url`` opens the file for a day to whoever has it, so it does not show.
     """
 
-    url: str
+    url: str = field(repr=False)
     filename: str
     size: int | None = None
     declared_s: float | None = None

@@ -9,6 +9,7 @@ from pydantic import Field
 from bot.core.durable import Record, RequestId, ShortText, Snowflake, Text, UnixTime
 from bot.core.jobs import Lane
 from bot.core.models import AudioLink, KeptTranscript, SpooledAudio
+from bot.core.quotas import DAY_S
 
 if TYPE_CHECKING:
     from bot.core.models import Request, Source
@@ -74,6 +75,11 @@ class Order(Record):
             scope=request.scope,
             keep_s=request.keep_s,
         )
+
+    @property
+    def open_s(self) -> float:
+        """Seconds for which a job is kept while it has not come to its end."""
+        return max(self.keep_s, DAY_S)
 
     @property
     def source(self) -> Source:

@@ -331,6 +331,10 @@ class RequestLog(Protocol):
         """Keep a record, in its member's index too; one of the same id is replaced."""
         ...
 
+    async def swap(self, old: RequestRecord, new: RequestRecord, *, keep_s: float) -> bool:
+        """Write ``new`` where ``old`` is still what is kept; whether it was written."""
+        ...
+
     async def get(self, request_id: str) -> RequestRecord:
         """Give it back.
 

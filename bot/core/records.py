@@ -155,8 +155,11 @@ class RequestRecord(Record):
     starts: int = Field(default=0, ge=0)
 
     def as_of(self, now: float) -> RequestRecord:
-        """The record as it is to be read at ``now``: what has been running for `LONGEST_S` is interrupted."""
-        if self.state is RequestState.RUNNING and now - self.created_at >= LONGEST_S:
+        """The record as it is to be read at ``now``: what has been running for `LONGEST_S` is interrupted.
+
+        Not so a job: it goes on, wherever it is.
+        """
+        if self.order is None and self.state is RequestState.RUNNING and now - self.created_at >= LONGEST_S:
             return self.model_copy(update={"state": RequestState.INTERRUPTED})
         return self
 

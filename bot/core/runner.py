@@ -23,6 +23,7 @@ from bot.core.errors import (
     GivenUp,
     NotFound,
     RecordInvalid,
+    RecordTooNew,
     StoreUnavailable,
     TranscriptNotKept,
 )
@@ -98,13 +99,16 @@ class Runner:
         """Do a job to its end, unless it came to one before; then see to it that its answer goes out."""
         with logger.contextualize(request_id=request_id):
             try:
-                if lane is Lane.READY:  # it is the engine's now: nobody else need see to it that it is done
-                    await _stored(partial(self.make_room, lane, request_id))
                 record = await _stored(partial(self._requests.get, request_id))
+            except RecordTooNew as exc:
+                logger.warning("a job is left to a process of a later version: {}", exc)
+                return  # it keeps its place in the line, from which it is submitted again
             except (NotFound, RecordInvalid) as exc:
                 logger.info("there is nothing to do for a job: {}", exc)
                 await _stored(partial(self._outbox.post, request_id))  # whoever watches it is told
             else:
+                if lane is Lane.READY:  # it is the engine's now: nobody else need see to it that it is done
+                    await _stored(partial(self.make_room, lane, request_id))
                 await self._run(record, lane)
             await _stored(partial(self.make_room, lane, request_id))
 
@@ -115,7 +119,7 @@ class Runner:
         ended = Ended(record=record)
         if record.state is RequestState.RUNNING:
             async with self._suspects[lane] if record.starts else nullcontext():
-                ended = await self._first(await self._done(record, order.keep_s, lane))
+                ended = await self._first(await self._done(record, order.open_s, lane))
         if ended.record.order is not None:
             await self._conclude(ended)
             await _stored(partial(self._outbox.post, record.id))
@@ -199,8 +203,8 @@ class Runner:
         with suppress(NotFound, RecordInvalid, StoreUnavailable):
             record = await self._requests.get(request_id)
             if record.ended_at is None:
-                update = {"starts": max(record.starts - 1, 0)}
-                await self._requests.put(record.model_copy(update=update), keep_s=keep_s)
+                uncounted = record.model_copy(update={"starts": max(record.starts - 1, 0)})
+                await self._requests.swap(record, uncounted, keep_s=keep_s)
 
     def _stopped(self, record: RequestRecord, *, price: int) -> Ended:
         """How a job ends that somebody cancelled: at its price, if there was work for it."""

@@ -208,15 +208,14 @@ class Ledger(Record):
         return sum(worker.places for worker in self._living(now))
 
     def newcomers_wait_s(self, now: float) -> float | None:
-        """Seconds until all that waits or is under way would be heard, 0 where a place is free; None: nobody works."""
-        workers = self._living(now)
-        power = sum(worker.places * worker.speed for worker in workers)
-        if not power:
-            return None
-        if not self.guilds and len(self.admitted) < sum(worker.places for worker in workers):
-            return 0.0
-        waiting = (entry for guild in self.guilds for line in guild.members for entry in line.waiting)
-        return (self._under_way_s(workers, now) + sum(map(_length_s, waiting))) / power
+        """Seconds until a request of a guild that has none would be begun; None where nobody works."""
+        place = self.joined(_NEWCOMER).place(_NEWCOMER.request_id, now)
+        return place.wait_s if place else None
+
+    def waiting_in(self, guild_id: int | None) -> int:
+        """How many requests of a guild wait."""
+        guild = _found(self.guilds, guild_id)
+        return sum(len(line.waiting) for line in guild.members) if guild else 0
 
     def _living(self, now: float) -> tuple[Worker, ...]:
         return tuple(worker for worker in self.workers if worker.until > now)
@@ -238,6 +237,9 @@ class Ledger(Record):
 
 
 LEDGER: Final = Codec(Ledger)
+
+_NEWCOMER: Final = Entry(request_id="0" * 64, guild_id=0, member_id=0, since=0.0)
+"""Of a guild that there is not."""
 
 
 # --- lines ----------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from loguru import logger
 
-from bot.core.errors import StoreUnavailable
+from bot.core.errors import EarshotError
 from bot.core.records import RequestState
 from bot.presentation.courier import Placeholder
 from bot.presentation.progress import ProgressMessage
@@ -42,7 +42,7 @@ class Adoption:
         """Watch all that is under way, until there are answers."""
         try:
             records = await self._dispatch.under_way()
-        except StoreUnavailable as exc:
+        except EarshotError as exc:
             logger.info("nobody knows what is under way: {}", exc)
             return
         async with asyncio.TaskGroup() as group:
@@ -63,5 +63,11 @@ class Adoption:
         progress = ProgressMessage(show, locale=address.locale)
         with logger.contextualize(request_id=record.id), self._watches.on(record.id, progress.observe) as watch:
             watch.record = record
-            async with progress:
-                await watch.over()
+            try:
+                if await self._dispatch.is_answered(record.id):
+                    return  # meanwhile
+            except EarshotError:
+                return
+            is_here = record.order is None or record.order.spooled is not None or record.starts > 0
+            async with progress:  # its audio may never have been fetched
+                await watch.over(None if is_here else self._dispatch.forward(record, watch.observe))

@@ -10,7 +10,6 @@ from loguru import logger
 from bot.core.errors import EarshotError, NotAllowed, reference_of
 from bot.core.records import RequestState
 from bot.presentation.courier import answer_embed
-from bot.presentation.messages import text
 from bot.presentation.moderation import is_moderator
 from bot.presentation.network import UNDELIVERED
 from bot.presentation.replies import error_answer
@@ -42,34 +41,27 @@ class Cancelling:
         self._settings = settings
 
     async def press(self, interaction: discord.Interaction[Any], request_id: str) -> None:
-        """Stop a request; whoever may not is told alone, and where it has ended already, so it has."""
-        locale = str(interaction.locale)
+        """Stop a request; whoever may not is told alone, and where it has ended already, so it has.
+
+        The message is left to the answer, which says that it was cancelled: two edits at a time may come in any order.
+        """
         with logger.contextualize(request_id=request_id):
             try:
+                await interaction.response.defer()
                 try:
-                    is_under_way = await self._cancel(interaction, request_id)
+                    await self._cancel(interaction, request_id)
                 except EarshotError as exc:
                     logger.info("not cancelled: {}: {}", exc.key, exc.detail)
-                    answer = error_answer(exc, reference=reference_of(request_id), locale=locale)
-                    await interaction.response.send_message(embed=answer_embed(answer), ephemeral=True)
-                else:
-                    if not is_under_way:  # its answer is about to stand there, or does
-                        await interaction.response.defer()
-                        return
-                    title = text("progress.title", locale)
-                    embed = discord.Embed(title=title, description=text("progress.cancelling", locale))
-                    await interaction.response.edit_message(embed=embed, view=None)
+                    answer = error_answer(exc, reference=reference_of(request_id), locale=str(interaction.locale))
+                    await interaction.followup.send(embed=answer_embed(answer), ephemeral=True)
             except UNDELIVERED as exc:
                 logger.warning("a cancellation could not be answered: {!r}", exc)
 
-    async def _cancel(self, interaction: discord.Interaction[Any], request_id: str) -> bool:
-        """Whether there was something to stop."""
+    async def _cancel(self, interaction: discord.Interaction[Any], request_id: str) -> None:
         record = await self._requests.get(request_id)
         await self._check(interaction, record)
-        if record.state is not RequestState.RUNNING:
-            return False
-        await self._dispatch.cancel(record)
-        return True
+        if record.state is RequestState.RUNNING:
+            await self._dispatch.cancel(record)
 
     async def _check(self, interaction: discord.Interaction[Any], record: RequestRecord) -> None:
         """Let the member pass who asked, or a moderator of the guild where they did.

@@ -37,8 +37,12 @@ if TYPE_CHECKING:
     from bot.presentation.watches import Watches
 
 AT_A_TIME: Final = 16
-MOST_TAKES: Final = 40
-"""How often a delivery is tried, over some ten minutes; then the answer is left to ``/results``."""
+SOON: Final = 20
+"""How many takes, of some 15 s each, lead to a try at once; after that, one in so many does."""
+MOST_TAKES: Final = 30_000
+"""After five days of takes the answer is left to ``/results``."""
+MOST_SLIPS: Final = 40
+"""So many takes may end in an unexpected error."""
 _WAIT_S: Final = 5.0
 _KEEP_S: Final = 5.0
 _REMEMBERED: Final = 1_000
@@ -160,13 +164,14 @@ class Deliveries:
     async def _deliver(self, client: discord.Client, parcel: Parcel) -> None:
         with logger.contextualize(request_id=parcel.request_id):
             try:
-                if await self._is_done(client, parcel):
+                is_due = parcel.takes <= SOON or not parcel.takes % SOON
+                if is_due and await self._is_done(client, parcel):
                     await self._outbox.done(parcel.entry)
             except StoreUnavailable as exc:
                 logger.info("a delivery is taken up again later: {}", exc)
             except Exception:  # noqa: BLE001 - what fails for one is no reason to leave the others
                 logger.exception("unexpected error")
-                if parcel.takes >= MOST_TAKES:
+                if parcel.takes >= MOST_SLIPS:
                     with suppress(StoreUnavailable):
                         await self._outbox.done(parcel.entry)
             finally:

@@ -83,7 +83,6 @@ ENGLISH: Final[Mapping[str, str]] = {
     "progress.in_line.wait": "about {wait}",
     "progress.restarting": "I am being restarted. Nothing is lost: your answer comes here by itself.",
     "cancel.button": "Cancel",
-    "progress.cancelling": "Cancelling …",
     "progress.forgotten": "This was deleted, as asked.",
     "progress.fetch": "Getting the file",
     "progress.decode": "Reading the audio",

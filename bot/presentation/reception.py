@@ -213,7 +213,7 @@ class Reception:
                         await watch.over(self._dispatch.forward(taken, watch.observe))
             except asyncio.CancelledError:
                 if self._closing and is_job and self._outlived:
-                    if not watch.is_over:
+                    if not watch.is_over and not await self._is_answered(request.id):
                         title = text("progress.title", locale)
                         restarting = discord.Embed(title=title, description=text("progress.restarting", locale))
                         with suppress(*UNDELIVERED):
@@ -227,6 +227,12 @@ class Reception:
             with suppress(*UNDELIVERED):
                 await placeholder.show(forgotten)
         return reply
+
+    async def _is_answered(self, request_id: str) -> bool:
+        """Whether another process has answered; where nobody knows, none may have."""
+        with suppress(EarshotError):
+            return await self._dispatch.is_answered(request_id)
+        return False
 
     async def _deliver(self, placeholder: Placeholder, answer: Answer, request_id: str) -> None:
         delivery = asyncio.ensure_future(self._courier.deliver(placeholder, answer, nonce=request_id))

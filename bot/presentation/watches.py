@@ -103,9 +103,14 @@ class Watches:
         return request_id in self._by_id
 
     @property
+    def jobs(self) -> tuple[RequestRecord, ...]:
+        """Those that were taken, as they were then."""
+        return tuple(watch.record for watch in self._by_id.values() if watch.record is not None)
+
+    @property
     def unheard_of(self) -> tuple[RequestRecord, ...]:
         """The jobs that have not begun, as far as is known."""
-        return tuple(watch.record for watch in self._by_id.values() if watch.is_waiting and watch.record is not None)
+        return tuple(record for record in self.jobs if self._by_id[record.id].is_waiting)
 
     @property
     def waiting(self) -> tuple[str, ...]:

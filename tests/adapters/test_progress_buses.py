@@ -199,7 +199,7 @@ async def test_who_is_in_the_same_process_is_told_at_once_and_once(store_process
         assert near.seen == [FETCHING, HEARING, DONE]
 
 
-async def test_texts_are_told_from_their_end_and_as_can_be_written(store_process: RedisProcess) -> None:
+async def test_as_much_of_the_texts_is_told_as_is_shown_and_can_be_written(store_process: RedisProcess) -> None:
     observer = FakeObserver()
     async with a_bus(store_process.url, "there") as there, a_bus(store_process.url, "here") as here:
         here.subscribe(A, observer)
@@ -207,7 +207,10 @@ async def test_texts_are_told_from_their_end_and_as_can_be_written(store_process
         long = "x" + "\x01" * LONGEST_TEXT  # six bytes each, as JSON writes it
         there.publish(A, Progress(stage=Stage.COMPLETE, fraction=1.01, transcript_text=long, result_text="a\ud83d"))
         await until(lambda: observer.seen)
-        there.publish(A, Progress(stage=Stage.COMPLETE, fraction=float("nan"), result_text=long, transcript_text=long))
+        result = "\x01" * LONGEST_TEXT + "x"
+        there.publish(
+            A, Progress(stage=Stage.COMPLETE, fraction=float("nan"), result_text=result, transcript_text=long)
+        )
         await until(lambda: len(observer.seen) == 2)
     cut = "\x01" * LONGEST_TEXT
     assert observer.seen == [

@@ -167,6 +167,12 @@ class FakeRequestLog:
     async def put(self, record: RequestRecord, *, keep_s: float) -> None:  # noqa: ARG002 - the port's
         self.records[record.id] = record
 
+    async def swap(self, old: RequestRecord, new: RequestRecord, *, keep_s: float) -> bool:
+        is_kept = self.records.get(old.id) == old
+        if is_kept:
+            await self.put(new, keep_s=keep_s)
+        return is_kept
+
     async def get(self, request_id: str) -> RequestRecord:
         if request_id not in self.records:
             raise NotFound

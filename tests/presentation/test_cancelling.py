@@ -37,20 +37,14 @@ ID = "0123456789abcdef"
 
 
 class Press:
-    """One press of the button: what changed the message, and what was said to the presser alone."""
+    """One press of the button: whether it was acknowledged, and what was said to the presser alone."""
 
     def __init__(self, member: discord.Member | discord.User, fails: Exception | None = None) -> None:
-        self.edits: list[dict[str, Any]] = []
         self.said: list[dict[str, Any]] = []
         self.deferred = 0
         self._fails = fails
-        response = SimpleNamespace(edit_message=self._edit, send_message=self._say, defer=self._defer)
-        self.interaction = an_interaction(member, response=response)
-
-    async def _edit(self, **given: Any) -> None:
-        if self._fails is not None:
-            raise self._fails
-        self.edits.append(given)
+        response, followup = SimpleNamespace(defer=self._defer), SimpleNamespace(send=self._say)
+        self.interaction = an_interaction(member, response=response, followup=followup)
 
     async def _say(self, **given: Any) -> None:
         if self._fails is not None:
@@ -62,7 +56,7 @@ class Press:
 
     @property
     def refusal(self) -> str:
-        assert (self.edits, self.deferred) == ([], 0), "others see nothing of it"
+        assert self.deferred == 1, "others see nothing of it"
         (said,) = self.said
         assert said["ephemeral"]
         return said["embed"].description or ""
@@ -109,8 +103,7 @@ async def test_whoever_asked_or_a_moderator_stops_it(who: Callable[[], discord.M
     await desk.taken()
     press = await desk.press(who())
     assert await desk.is_stopped()
-    (edit,) = press.edits
-    assert (edit["embed"].description, edit["view"], press.said) == ("Cancelling …", None, [])
+    assert (press.deferred, press.said) == (1, []), "the message is left to the answer"
     await desk.store.here.run(ID)
     assert (await desk.store.record(ID)).state is RequestState.CANCELLED
 
@@ -138,7 +131,7 @@ async def test_outside_all_guilds_only_whoever_asked_does() -> None:
     desk = Desk()
     await desk.taken(guild_id=None)
     assert "Only whoever asked for this" in (await desk.press(a_manager())).refusal
-    assert len((await desk.press(a_user())).edits) == 1
+    assert (await desk.press(a_user())).deferred == 1
     assert await desk.is_stopped()
 
 
@@ -147,7 +140,7 @@ async def test_what_has_ended_is_left_as_it_stands() -> None:
     await desk.taken()
     await desk.store.here.run(ID)
     press = await desk.press(a_member())
-    assert (press.edits, press.said, press.deferred) == ([], [], 1), "its answer may stand there already"
+    assert (press.said, press.deferred) == ([], 1), "its answer may stand there already"
     assert await desk.store.here.flags.raised([ID]) == frozenset()
 
 

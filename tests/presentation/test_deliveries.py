@@ -15,7 +15,7 @@ from bot.core.orders import Address
 from bot.core.records import RequestState
 from bot.presentation import deliveries as module
 from bot.presentation.courier import Arrival, Undelivered
-from bot.presentation.deliveries import AT_A_TIME, MOST_TAKES, Deliveries
+from bot.presentation.deliveries import AT_A_TIME, MOST_SLIPS, MOST_TAKES, SOON, Deliveries
 from bot.presentation.watches import Watches
 from tests.core.workplace import ADA, GUILD, ID, Killed, Process, Store, a_request, an_address
 from tests.fakes import FakeDecoder, FakeObserver, FakeOutbox
@@ -352,11 +352,23 @@ async def test_what_can_never_arrive_is_left_to_results() -> None:
 @pytest.mark.parametrize("outcome", [LATER, ZeroDivisionError()], ids=["Discord", "a slip"])
 async def test_nothing_is_tried_for_ever(outcome: Undelivered | Exception) -> None:
     office = await an_office(outcome)
-    await taken_often(office.store, MOST_TAKES - 2)
+    is_slip = isinstance(outcome, Exception)
+    await taken_often(office.store, MOST_SLIPS - 1 if is_slip else MOST_TAKES - 1)
     async with office.open():
         await office.until_done()
-    assert len(office.courier.sent) == 2
+    assert len(office.courier.sent) == 1
     await assert_left_to_results(office)
+
+
+async def test_what_cannot_be_delivered_for_long_is_tried_now_and_then() -> None:
+    office = await an_office(LATER)
+    await taken_often(office.store, SOON)
+    async with office.open():
+        for _ in range(SOON):
+            taken = office.store.outbox.takes
+            office.store.clock.now += IDLE_S
+            await until(lambda before=taken: office.store.outbox.takes > before)
+    assert len(office.courier.sent) == 1
 
 
 async def test_what_fails_for_one_is_no_reason_to_leave_the_others() -> None:

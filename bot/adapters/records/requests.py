@@ -52,6 +52,10 @@ class StoredRequests:
             logger.info("request {} was deleted meanwhile: what it made is not kept", record.id)
             await self._cache.delete(*record.cache_keys)
 
+    async def swap(self, old: RequestRecord, new: RequestRecord, *, keep_s: float) -> bool:
+        """Write ``new`` where ``old`` is still what is kept; whether it was written."""
+        return await self._documents.swap(keys.request(old.id), _written(old), _written(new), keep_s)
+
     async def get(self, request_id: str) -> RequestRecord:
         """Give it back.
 

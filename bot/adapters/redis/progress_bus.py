@@ -67,7 +67,7 @@ class _Message(Record):
             fraction=min(max(fraction, 0.0), 1.0) if fraction is not None and math.isfinite(fraction) else None,
             waiting=progress.waiting,
             transcript_text=progress.transcript_text[-LONGEST_TEXT:],
-            result_text=progress.result_text[-LONGEST_TEXT:],
+            result_text=progress.result_text[:LONGEST_TEXT],  # of which the beginning is shown
         )
 
     def progress(self) -> Progress:
