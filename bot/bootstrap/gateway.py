@@ -88,7 +88,7 @@ async def _run(settings: Settings, token: str, make_ears: Callable[[Settings], E
     read_only = ReadOnly(load, enter_s=enter_s)
     fair_use = build_fair_use(settings, state)
     desk = build_desk(settings, core, state, fair_use=fair_use, read_only=read_only)
-    jobs = await stack.enter_async_context(open_jobs(core, state, desk))
+    jobs = await stack.enter_async_context(open_jobs(core, state, desk, line))
     try:
         await stack.enter_async_context(
             serve_health(

@@ -67,9 +67,12 @@ def lanes_of(settings: Settings, *, default: tuple[Lane, ...]) -> tuple[Lane, ..
 
 @asynccontextmanager
 async def open_jobs(
-    core: Core, state: BotState, desk: Desk, *, redelivery_s: float = REDELIVERY_S
+    core: Core, state: BotState, desk: Desk, line: Line, *, redelivery_s: float = REDELIVERY_S
 ) -> AsyncGenerator[Jobs]:
-    """Reach the job engine, which is the store's; jobs of a process that was killed wait so long for another."""
+    """Reach the job engine, which is the store's; jobs of a process that was killed wait so long for another.
+
+    ``line`` is told how the line stands.
+    """
     name = secrets.token_hex(8)
     async with AsyncExitStack() as stack:
         queue: DocketJobs | InProcessJobs = InProcessJobs()
@@ -82,7 +85,7 @@ async def open_jobs(
             )
             outbox = RedisOutbox(store)
             bus = await stack.enter_async_context(RedisProgressBus(store, origin=name))
-        admission = Admission(state.ledgers, queue, now=now)
+        admission = Admission(state.ledgers, queue, now=now, seen=line.see)
         yield Jobs(
             name=name,
             queue=queue,

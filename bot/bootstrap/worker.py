@@ -101,11 +101,12 @@ async def _jobs(
     # Nothing is taken here: what is done was taken elsewhere.
     read_only = ReadOnly(core.load, enter_s=settings.overload_wait_minutes * 60)
     desk = build_desk(settings, core, state, fair_use=fair_use, read_only=read_only)
-    jobs = await stack.enter_async_context(open_jobs(core, state, desk, redelivery_s=redelivery_s))
+    line = Line(state.ledgers, now=now)
+    jobs = await stack.enter_async_context(open_jobs(core, state, desk, line, redelivery_s=redelivery_s))
     listeners, lanes = settings.whisper_concurrency, lanes_of(settings, default=())
     return [
         do_jobs(jobs, core, lanes, places=settings.jobs_at_once, listeners=listeners, grace_s=DRAIN_S),
-        keep_line(jobs, core, Line(state.ledgers, now=now)),
+        keep_line(jobs, core, line),
         watch_model(core, health, warm=True),
         watch_stages(state.stages, health),
     ]

@@ -33,6 +33,7 @@ class Admission:
         now: Unix time in seconds.
         most_waiting: requests that may wait in a lane.
         most_in_guild: requests of one guild that may.
+        seen: told of each ledger that this process has changed or looked at.
     """
 
     def __init__(
@@ -43,12 +44,14 @@ class Admission:
         now: Callable[[], float],
         most_waiting: int = MOST_WAITING,
         most_in_guild: int = MOST_IN_GUILD,
+        seen: Callable[[Lane, Ledger], None] | None = None,
     ) -> None:
         self._ledgers = ledgers
         self._queue = queue
         self._now = now
         self._most_waiting = most_waiting
         self._most_in_guild = most_in_guild
+        self._seen = seen
 
     async def join(self, lane: Lane, entry: Entry) -> None:
         """Let a request wait for its turn, which may be at once; one that is known already stays as it is.
@@ -113,6 +116,8 @@ class Admission:
             return after
 
         ledger = await self._ledgers.change(lane, changed)
+        if self._seen is not None:
+            self._seen(lane, ledger)
         for request_id in due:
             if ledger.is_in(request_id):
                 await self._submit(request_id, lane)

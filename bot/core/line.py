@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bot.core.jobs import LedgerStore
+    from bot.core.scheduling import Ledger
 
 
 class Line:
@@ -38,7 +39,13 @@ class Line:
             StoreUnavailable: nobody knows; what was seen last no longer counts.
         """
         self._wait_s = 0.0
-        ledger, now = await self._ledgers.get(Lane.INTERACTIVE), self._now()
+        self.see(Lane.INTERACTIVE, await self._ledgers.get(Lane.INTERACTIVE))
+
+    def see(self, lane: Lane, ledger: Ledger) -> None:
+        """Take note of how things stand, as they were just changed or looked up."""
+        if lane is not Lane.INTERACTIVE:
+            return
+        now = self._now()
         self.waiting, self.admitted = len(ledger.waiting), len(ledger.admitted)
         self.places = ledger.places_at(now)
         self._wait_s = ledger.newcomers_wait_s(now) or 0.0

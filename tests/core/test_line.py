@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import pytest
 
+from bot.core.admission import Admission
 from bot.core.errors import StoreUnavailable
 from bot.core.jobs import Lane
 from bot.core.line import Line
 from bot.core.load import ASSUMED_LENGTH_S
 from bot.core.scheduling import Entry, Ledger, Worker
-from tests.fakes import FakeClock, FakeLedgerStore
+from tests.fakes import FakeClock, FakeJobQueue, FakeLedgerStore
 
 LANE = Lane.INTERACTIVE
 
@@ -78,3 +79,15 @@ async def test_other_lanes_do_not_count() -> None:
     street.ledgers.kept[Lane.RECORDINGS] = street.ledgers.kept.pop(LANE)
     await street.line.look()
     assert (street.line.expected_wait_s(), street.line.waiting) == (0.0, 0)
+
+
+async def test_what_a_process_changes_itself_it_knows_at_once() -> None:
+    street, queue = Street(600.0, 600.0, works=1), FakeJobQueue()
+    admission = Admission(street.ledgers, queue, now=street.clock, seen=street.line.see)
+    await admission.let_in(LANE)
+    assert street.line.expected_wait_s() > 60
+    for number in range(2):
+        await admission.leave(LANE, f"{number:08x}")
+    assert street.line.expected_wait_s() == 0.0
+    await admission.let_in(Lane.RECORDINGS)
+    assert street.line.places == 1, "other lanes are none of its concern"

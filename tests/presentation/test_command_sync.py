@@ -12,6 +12,7 @@ from bot.bootstrap.jobs import open_jobs
 from bot.bootstrap.services import open_core
 from bot.bootstrap.state import in_process_state
 from bot.core.health import Health
+from bot.core.line import Line
 from bot.core.load import ReadOnly
 from bot.presentation.client import EXTENSIONS, GATEWAY, EarshotBot
 from bot.presentation.command_sync import differ
@@ -39,7 +40,7 @@ async def a_bot(**environment: str) -> AsyncGenerator[EarshotBot]:
     async with open_core(settings, state, lambda _spool, _max_bytes: fetcher) as core, AsyncExitStack() as stack:
         read_only = ReadOnly(core.load, enter_s=600)
         desk = build_desk(settings, core, state, fair_use=fair_use, read_only=read_only)
-        jobs = await stack.enter_async_context(open_jobs(core, state, desk))
+        jobs = await stack.enter_async_context(open_jobs(core, state, desk, Line(state.ledgers, now=FakeClock())))
         bot = build_bot(settings, core, state, desk=desk, jobs=jobs, fair_use=fair_use, health=health)
         await bot.setup_hook()
         yield bot
