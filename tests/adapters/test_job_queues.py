@@ -289,7 +289,7 @@ async def test_to_stop_ends_the_work_of_all_lanes(shop: Shop, crew: Crew) -> Non
     works = [asyncio.create_task(jobs.work(lane, crew, places=2, name=f"one-{lane}", grace_s=FOREVER)) for lane in Lane]
     for lane in Lane:
         await jobs.submit(f"a-{lane}", lane)
-    await until(lambda: len(crew.ended) == 2)
+    await until(lambda: len(crew.ended) == len(Lane))
     jobs.stop()
     await asyncio.gather(*works)
 

@@ -157,7 +157,7 @@ async def test_what_is_kept_is_counted_and_all_of_it_is_forgotten(scene: Scene, 
     assert "2 transcripts, 1 result made of such" in asked.text
     assert "The oldest is of <t:" in asked.text
     assert "Messages that I posted in channels" in asked.text
-    assert before == scene.found(WORDS, SUMMARY, FILENAME), "asking deletes nothing"
+    assert set(before) <= set(scene.found(WORDS, SUMMARY, FILENAME)), "asking deletes nothing"
     done = await press(bob, asked)
     assert done is asked
     assert "Deleted: 2 transcripts, 1 result made of such" in done.text
