@@ -10,7 +10,7 @@ import pytest
 from bot.core.admission import Admission
 from bot.core.errors import Overloaded, StoreUnavailable
 from bot.core.jobs import Lane
-from bot.core.scheduling import AGAIN_S, Ledger, Place, Worker
+from bot.core.scheduling import AGAIN_S, Entry, Ledger, Place, Worker
 from tests.core.test_scheduling import NOW, ONE, a_ledger, an_entry, an_id
 from tests.fakes import FakeClock, FakeJobQueue, FakeLedgerStore
 
@@ -129,6 +129,22 @@ async def test_too_many_are_refused_with_the_wait_and_nothing_is_written() -> No
     await bench.admission.leave(LANE, an_id(1))
     await bench.join(5)
     assert await bench.admission.place(LANE, an_id(5)) == Place(before=1, wait_s=3 * 60.0 / 4.0)
+
+
+async def test_a_guild_that_floods_fills_its_own_part_of_the_line_alone() -> None:
+    store, clock = FakeLedgerStore(), FakeClock(NOW)
+    admission = Admission(store, FakeJobQueue(), now=clock, most_in_guild=2)
+
+    async def join(number: int, guild_id: int | None) -> None:
+        await admission.join(LANE, Entry(request_id=an_id(number), guild_id=guild_id, member_id=number, since=NOW))
+
+    await join(1, 7)
+    await join(2, 7)
+    with pytest.raises(Overloaded):
+        await join(3, 7)
+    await join(4, 8)
+    await join(5, None)
+    assert sorted(await admission.known(LANE)) == [an_id(1), an_id(2), an_id(4), an_id(5)]
 
 
 async def test_where_nobody_works_a_refusal_names_no_wait() -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bot.core.dispatch import HELD_S
+from bot.core.dispatch import HELD_S, REVIVED_S
 from bot.core.entries import failure_of
 from bot.core.errors import (
     FetchFailed,
@@ -440,6 +440,34 @@ async def test_a_job_that_the_store_has_lost_is_taken_again() -> None:
     assert store.queue.submitted == JOB, "what is known is left alone"
     await store.here.run()
     assert (await store.record()).state is RequestState.DONE
+
+
+async def test_what_came_to_its_end_long_ago_is_not_lost() -> None:
+    store = Store()
+    record = await store.taken()
+    store.documents.__init__(now=store.clock)  # its time is over
+    store.clock.now += REVIVED_S + 1
+    await store.here.dispatch.revive(record)
+    assert not await store.in_line()
+    assert not await store.here.dispatch.is_answered(ID), "it is not there at all"
+
+
+async def test_a_job_that_ended_while_its_audio_was_handed_over_stays_ended() -> None:
+    store = Store()
+    record = await store.taken()
+    reading = store.here.requests.get
+
+    async def get(request_id: str) -> RequestRecord:
+        found = await reading(request_id)
+        if found.state is RequestState.RUNNING:  # another process is quicker
+            await store.process().requests.put(found.model_copy(update={"state": RequestState.FAILED}), keep_s=60)
+        return found
+
+    store.here.requests.get = get  # type: ignore[method-assign]
+    await store.here.dispatch.forward(record)
+    store.here.requests.get = reading  # type: ignore[method-assign]
+    assert (await store.record()).state is RequestState.FAILED
+    assert store.depot.held == {}, "nobody will ask for it"
 
 
 async def test_what_a_member_had_forgotten_is_not_taken_again_but_told() -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from bot.adapters.redis import keys
 from bot.core.entries import failure_of
 from bot.core.errors import (
     CancelledByMember,
@@ -22,7 +24,7 @@ from bot.core.errors import (
 from bot.core.fair_use import COURTESY
 from bot.core.jobs import Lane
 from bot.core.models import KeptTranscript, NoteKey, SpooledAudio, Stage
-from bot.core.quotas import BucketId
+from bot.core.quotas import DAY_S, BucketId
 from bot.core.records import RequestState
 from bot.core.runner import MAX_STARTS
 from tests.core.workplace import ADA, GUILD, ID, LANE, Killed, Process, Slow, Store
@@ -498,3 +500,40 @@ async def test_a_member_who_is_forgotten_while_their_job_runs_leaves_nothing(can
     await running
     await assert_forgotten(store)
     assert store.depot.held == {}
+
+
+# --- other versions -------------------------------------------------------------------------------------------------
+
+
+async def test_a_job_of_a_later_version_keeps_its_place_for_a_process_of_that() -> None:
+    store = Store()
+    await forwarded(store)
+    raw = await store.documents.get(keys.request(ID))
+    assert raw is not None
+    later = json.dumps({**json.loads(raw), "schema_version": 99}).encode()
+    await store.documents.put(keys.request(ID), later, 60.0)
+    for lane in (LANE, Lane.READY):
+        await store.here.runner.run(ID, lane)
+    assert (store.outbox.posted, await store.in_line()) == ([], True)
+    await store.documents.put(keys.request(ID), raw, 60.0)
+    await store.here.run()
+    await assert_answered(store)
+
+
+async def test_settings_of_a_later_version_do_not_keep_an_answer_back() -> None:
+    store = Store()
+    await forwarded(store)
+    later = json.dumps({"schema_version": 99, "guild_id": GUILD}).encode()
+    await store.documents.put(keys.settings(GUILD), later, 60.0)
+    await store.process().run()
+    assert store.outbox.posted == [ID]
+    assert (await store.record()).state is RequestState.DONE
+    assert not await store.in_line()
+
+
+async def test_a_job_that_waited_for_days_is_still_one() -> None:
+    store = Store()
+    await forwarded(store)
+    store.clock.now += 0.9 * DAY_S
+    await store.here.run()
+    assert (await store.record()).state is RequestState.DONE
