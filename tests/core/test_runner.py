@@ -25,7 +25,7 @@ from bot.core.fair_use import COURTESY
 from bot.core.jobs import Lane
 from bot.core.models import KeptTranscript, NoteKey, SpooledAudio, Stage
 from bot.core.quotas import DAY_S, BucketId
-from bot.core.records import RequestState
+from bot.core.records import AuditEntry, RequestState
 from bot.core.runner import MAX_STARTS
 from tests.core.workplace import ADA, GUILD, ID, LANE, Killed, Process, Slow, Store
 from tests.fakes import (
@@ -531,8 +531,10 @@ async def test_settings_of_a_later_version_do_not_keep_an_answer_back() -> None:
     assert not await store.in_line()
 
 
-async def test_a_job_that_waited_for_days_is_still_one() -> None:
+async def test_a_job_outlasts_what_its_guild_keeps_results_for() -> None:
     store = Store()
+    entry = AuditEntry(guild_id=GUILD, at=1.0, who=1, what="settings.retention")
+    await store.here.settings.change(GUILD, lambda kept: kept.model_copy(update={"retention_days": 0.05}), entry)
     await forwarded(store)
     store.clock.now += 0.9 * DAY_S
     await store.here.run()
